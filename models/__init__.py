@@ -1,0 +1,1 @@
+"""What the loop decides with: network, training, export, and the exported models in zoo/."""

@@ -1,0 +1,1 @@
+"""Exported models, each a graph (.onnx) with its card (.toml)."""

@@ -1,0 +1,1 @@
+"""Small recordings that ship with the project, each with its provenance."""

@@ -1,0 +1,4 @@
+"""Where data comes in: LSL inlets, the scanner's export directory, recordings.
+
+May import formats, runlog and everything below; no other station.
+"""

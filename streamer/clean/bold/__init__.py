@@ -1,0 +1,1 @@
+"""The BOLD lane: motion, region means, signal change, volume by volume."""

@@ -1,0 +1,1 @@
+"""The EEG lane: gradient artefact, decimation, filters, reference, sample by sample and causal."""

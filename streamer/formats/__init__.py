@@ -1,0 +1,4 @@
+"""Pure reading and writing of file formats: DICOM, NIfTI, XDF, BrainVision, recordings.
+
+May import ring, contracts, messages.
+"""

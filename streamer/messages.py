@@ -1,0 +1,325 @@
+"""The records that flow through the streamer.
+
+All are frozen. SI units inside: V, s, mm, Hz. Arrays are time-major, ``(n_times, n_channels)``. A record carries up to
+three times: when it happened, when it was known (``received``), until when it is good (``expires``). Exactness is kept
+by counting: ``first_sample``, ``index`` and ``seq`` are integers.
+
+This module imports numpy and nothing of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntFlag
+from typing import Any, NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+SessionTime = NewType("SessionTime", float)
+"""Seconds on the acquisition host's LSL clock."""
+
+ScannerTime = NewType("ScannerTime", float)
+"""Seconds since midnight, as DICOM headers have it."""
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Array = NDArray[Any]
+
+
+class Flag(IntFlag):
+    """What is wrong with a piece of data; OR-ed downstream, so that a trigger says what it was made from."""
+
+    NONE = 0
+    GAP = 1
+    """Samples are missing in or just before this piece."""
+    CLOCK_STEP = 2
+    """The time stamps jumped."""
+    LATE = 4
+    """It arrived later than it should."""
+    CLIPPED = 8
+    """A channel is at the rail."""
+    MOTION = 16
+    """Framewise displacement is above its limit."""
+    WARMING = 32
+    """A template, filter or baseline has not settled yet."""
+    STALE = 64
+    """Older than its limit."""
+    UNSYNCED = 128
+    """No volume trigger fits: the gradient artefact may be uncorrected."""
+    NO_EEG = 256
+    """The EEG is masked in this window."""
+    NO_BOLD = 512
+    """The BOLD is masked in this window."""
+    BAD_CHANNELS = 1024
+    """Too many channels are bad."""
+    UNCALIBRATED = 2048
+    """No calibration was given: baselines are estimated from the run itself."""
+    RECORDING_LOST = 4096
+    """The raw store could not keep up or the disk is full."""
+
+
+class State(Enum):
+    """State of a core: see the table in ``engine.py``."""
+
+    STARTING = "STARTING"
+    WARMING = "WARMING"
+    RUNNING = "RUNNING"
+    DEGRADED = "DEGRADED"
+    STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelInfo:
+    """One channel of a stream."""
+
+    name: str
+    kind: str
+    """``eeg``, ``ecg``, ``eog``, ``ref`` or ``misc`` (lower case)."""
+    unit: str = "V"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionHeader:
+    """What a session was run with: written first, never changed."""
+
+    session: str
+    config: Mapping[str, Any]
+    """The whole configuration, as plain values."""
+    config_sha256: str
+    card_sha256: str
+    """sha256 of the model card; empty when no model is used."""
+    versions: Mapping[str, str]
+    processor: str
+    eeg_sfreq: float
+    """Hz, nominal."""
+    channels: tuple[ChannelInfo, ...]
+    regions: tuple[str, ...]
+    calibration: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The calibration that was in force, whole; empty when there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class EegChunk:
+    """Consecutive EEG samples of one stream, as they came."""
+
+    stream: str
+    data: F32
+    """V, shape (n_times, n_channels)."""
+    times_raw: F64
+    """s, the sender's clock, shape (n_times,)."""
+    times: F64
+    """SessionTime s: raw stamps with the clock offset applied once, shape (n_times,)."""
+    first_sample: int
+    """Index of the first sample of ``data`` since the stream was opened; lost samples are not counted."""
+    received: SessionTime
+    flags: Flag = Flag.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class ClockOffset:
+    """One measurement of a stream's clock against ours."""
+
+    stream: str
+    offset: float
+    """s to add to the sender's stamps."""
+    received: SessionTime
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """A source was found, lost or came back."""
+
+    source: str
+    state: str
+    """``found``, ``lost`` or ``back``."""
+    detail: str
+    received: SessionTime
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A heartbeat of the loop: drives decisions when the EEG is silent, and carries how late the loop is."""
+
+    at: SessionTime
+    lag: float
+    """s by which the loop was late when it handed this out."""
+    received: SessionTime
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """An operator's command."""
+
+    action: str
+    """``arm``, ``stop`` or ``annotate``."""
+    text: str
+    received: SessionTime
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """An event in the EEG recording; the scanner's volume pulse is one."""
+
+    label: str
+    at: SessionTime
+    at_raw: float
+    """s, the sender's own clock."""
+    sample: int | None
+    """The exact EEG sample (``EegChunk.first_sample`` counting), or None while it is not known."""
+    received: SessionTime
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """One fMRI volume, as exported."""
+
+    data: Array
+    """Stored values times scale, shape (x, y, z); int16, uint16 or float32."""
+    affine: F64
+    """Voxel index to RAS+ mm, shape (4, 4)."""
+    series: str
+    """Identity of the series within the session, free of identifying UIDs."""
+    index: int
+    """Acquisition number within the series, from 0."""
+    onset: ScannerTime | None
+    tr: float
+    """s."""
+    slice_times: tuple[float, ...]
+    """s after the onset of the volume, one per slice; empty when unknown."""
+    received: SessionTime
+    flags: Flag = Flag.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class BoldFrame:
+    """What the BOLD lane made of one volume."""
+
+    index: int
+    series: str
+    regions: F32
+    """% signal change per region, shape (n_regions,); NaN while there is no baseline."""
+    means: F32
+    """Mean intensity per region after motion correction, shape (n_regions,)."""
+    motion: F64
+    """Translations x, y, z in mm, rotations x, y, z in rad, shape (6,)."""
+    fd: float
+    """Framewise displacement, mm."""
+    tr: float
+    """s."""
+    acquired: SessionTime | None
+    """Middle of the acquisition; None until the volume's trigger is known."""
+    received: SessionTime
+    flags: Flag = Flag.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class CleanEeg:
+    """One hop of cleaned EEG."""
+
+    data: F32
+    """V, shape (n_times, n_channels): EEG channels only, in stream order."""
+    times: F64
+    """SessionTime s, corrected for the filters' group delay, shape (n_times,)."""
+    first_sample: int
+    """Index of the first sample on the decimated grid."""
+    sample_end: int
+    """Index on the raw grid of the sample after the last one that entered."""
+    flags: Flag = Flag.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What the model sees at one decision tick."""
+
+    seq: int
+    start: SessionTime
+    end: SessionTime
+    """Time of the newest EEG sample (of the tick, when the EEG is silent)."""
+    eeg: F32
+    """Log band power against baseline, shape (n_steps, n_channels * n_bands); zeros where masked."""
+    bold: F32
+    """% signal change on a regular grid in s, newest last, shape (n_bold_steps, n_regions); zeros where masked."""
+    age_eeg: float
+    """s from the newest EEG sample to ``end``."""
+    age_bold: float
+    """s from the middle of the newest volume's acquisition to ``end``; inf when there is none."""
+    eeg_valid: bool
+    bold_valid: bool
+    flags: Flag = Flag.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model said of one window."""
+
+    seq: int
+    model: str
+    """``name@sha256`` (first 12 hex digits)."""
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    """Quantised to 1e-5."""
+    uncertainty: float
+    """Entropy of the probabilities over its maximum, 0..1."""
+    attention: Mapping[str, float]
+    """Weight per modality."""
+    about: SessionTime
+    """The time that the prediction speaks of."""
+    age_eeg: float
+    age_bold: float
+    flags: Flag = Flag.NONE
+    ready: SessionTime | None = field(default=None, compare=False)
+    """When it was known; telemetry, so not part of equality."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A neurofeedback trigger."""
+
+    seq: int
+    """Counts triggers of the session, from 0: consumers drop doubles by it."""
+    window: int
+    """``seq`` of the window that it was made from."""
+    action: str
+    level: float
+    """0..1."""
+    about: SessionTime
+    fire_at: SessionTime
+    expires: SessionTime
+    reason: str
+    flags: Flag = Flag.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Veto:
+    """A trigger that was due and was held back."""
+
+    window: int
+    reason: str
+    about: SessionTime
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Telemetry: never an input."""
+
+    state: State
+    at: SessionTime
+    counts: Mapping[str, int]
+    """Chunks, samples, volumes, windows, decisions, triggers … so far."""
+    losses: Mapping[str, int]
+    """Samples, volumes, messages … lost so far, by name."""
+    latency_ms: Mapping[str, tuple[float, float]]
+    """p50 and p99 per stage."""
+    queues: Mapping[str, int]
+    """Depth per queue."""
+    flags: Flag = Flag.NONE
+    notes: tuple[str, ...] = ()
+
+
+Event = EegChunk | ClockOffset | SourceState | Tick | Command | Marker | Volume | BoldFrame
+"""What may be fed to a core."""
+
+Output = CleanEeg | BoldFrame | Window | Prediction | Trigger | Veto
+"""What a core gives back."""
