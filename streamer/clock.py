@@ -66,6 +66,10 @@ class ReplayClock:
             wait = started + (at - origin) / self._speed - time.monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)
+        self.jump(at)
+
+    def jump(self, at: SessionTime) -> None:
+        """Move to ``at`` without waiting; never back."""
         self._now = SessionTime(max(self._now, at))
 
 

@@ -32,6 +32,11 @@ class Ring:
         """Index of the first sample ever appended."""
 
     @property
+    def width(self) -> int:
+        """Channels of a sample."""
+        return self._data.shape[1]
+
+    @property
     def oldest(self) -> int:
         """Index of the oldest sample that is still held."""
         return max(self.start, self.end - self.capacity)

@@ -1,0 +1,8 @@
+"""LSL streams as sources: EEG and markers."""
+
+from __future__ import annotations
+
+from streamer.acquire.lsl_eeg import EegDescription, EegStreamSettings, LslEegSource
+from streamer.acquire.lsl_markers import LslMarkerSource, MarkerStreamSettings
+
+__all__ = ["EegDescription", "EegStreamSettings", "LslEegSource", "LslMarkerSource", "MarkerStreamSettings"]

@@ -1,0 +1,333 @@
+"""NIfTI-1 and NIfTI-2 in and out: series, single volumes and label images.
+
+Time in a NIfTI header has a unit that many programs set wrongly; a repetition time that is too long to be seconds is
+taken as milliseconds.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import nibabel as nib
+import numpy as np
+from nibabel import nifti1, nifti2
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+from streamer.errors import FormatError, IncompleteFile
+from streamer.messages import F64, Array, SessionTime, Volume
+
+MAX_BYTES = 8 * 2**30
+MAX_TR_S = 100.0
+_NIFTI_2 = {b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c"}
+_UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelImage:
+    """Regions as an image of integers."""
+
+    data: Array
+    """int16, shape (x, y, z): 0 outside, i + 1 in the region ``names[i]``."""
+    affine: F64
+    """Voxel index to RAS+ mm, shape (4, 4)."""
+    names: tuple[str, ...]
+
+
+class NiftiSeries(Sequence[Volume]):
+    """The volumes of one NIfTI image, read when they are asked for.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (x, y, z).
+    affine : array, shape (4, 4)
+        Voxel index to RAS+ mm.
+    tr : float
+        s.
+    """
+
+    def __init__(self, image: Any, name: str, tr: float | None = None) -> None:
+        self.name = name
+        self.affine: F64 = np.asarray(image.affine, np.float64)
+        shape = tuple(int(n) for n in image.shape)
+        self.shape = shape[:3]
+        self._image = image
+        self._n_volumes = shape[3] if len(shape) == 4 else 1
+        self.tr = repetition_time(image.header, name, tr)
+        self.slice_times = _slice_times(image.header, self.tr)
+
+    def __len__(self) -> int:
+        return self._n_volumes
+
+    @overload
+    def __getitem__(self, index: int) -> Volume: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Volume]: ...
+
+    def __getitem__(self, index: int | slice) -> Volume | list[Volume]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        k = index + len(self) if index < 0 else index
+        if not 0 <= k < len(self):
+            raise IndexError(f"volume {index} of {self.name}, which has {len(self)}")
+        proxy = self._image.dataobj
+        try:
+            data = np.asarray(proxy if len(self._image.shape) == 3 else proxy[..., k])
+        except (OSError, ValueError, EOFError, zlib.error) as error:
+            raise IncompleteFile(f"{self.name}: volume {k} cannot be read, the file ends before it") from error
+        if data.dtype.str[1:] not in {"i2", "u2"}:
+            with np.errstate(over="ignore", invalid="ignore"):
+                # what does not fit becomes infinite, which the lane refuses
+                data = data.astype(np.float32)
+        return Volume(
+            data=np.ascontiguousarray(data).astype(data.dtype.newbyteorder("="), copy=False),
+            affine=self.affine,
+            series="nifti",
+            index=k,
+            onset=None,
+            tr=self.tr,
+            slice_times=self.slice_times,
+            received=SessionTime(math.nan),
+        )
+
+
+def read_nifti(source: Path | bytes, name: str | None = None, tr: float | None = None) -> NiftiSeries:
+    """Open a NIfTI image of one volume or many.
+
+    Parameters
+    ----------
+    source : Path or bytes
+        A .nii or .nii.gz, or its content.
+    name : str or None
+        How errors call it; by default the file's name.
+    tr : float or None
+        Repetition time in s where the header has none.
+
+    Raises
+    ------
+    IncompleteFile
+        The file ends too early.
+    FormatError
+        Not NIfTI, not 3-D or 4-D, absurdly large, or without a repetition time.
+    """
+    return NiftiSeries(*_open(source, name), tr)
+
+
+def read_labels(labels: Path, names: Path | None = None) -> LabelImage:
+    """Read regions.
+
+    Parameters
+    ----------
+    labels : Path
+        A 3-D NIfTI of integers.
+    names : Path or None
+        A table (TSV) with the columns ``index`` and ``name``: its regions are taken, in its order; labels that it
+        does not name are left out. Without it every label is a region, called ``region-<label>``.
+
+    Raises
+    ------
+    FormatError
+        Values are not whole, the table is not as expected, or a region that it names has no voxel.
+    """
+    image, name = _open(labels, None)
+    data = np.asarray(image.dataobj)
+    if data.ndim == 4 and data.shape[3] == 1:
+        data = data[..., 0]
+    if data.ndim != 3:
+        raise FormatError(f"{name}: {data.ndim} axes, expected a 3-D image of labels")
+    if not np.isfinite(data).all() or np.any(data != np.round(data)) or np.any(data < 0):
+        raise FormatError(f"{name}: values that are not whole numbers from 0, expected labels")
+    values = data.astype(np.int64)
+    present = {int(value) for value in np.unique(values)} - {0}
+    if not present:
+        raise FormatError(f"{name}: no voxel is labelled")
+    table = _read_names(names) if names is not None else [(value, f"region-{value}") for value in sorted(present)]
+    if absent := [f"{label} ({index})" for index, label in table if index not in present]:
+        raise FormatError(f"{name}: no voxel has the label of {', '.join(absent)}; present: {sorted(present)}")
+    if len(table) > np.iinfo(np.int16).max:
+        raise FormatError(f"{name}: {len(table)} regions, expected at most {np.iinfo(np.int16).max}")
+    out = np.zeros(values.shape, np.int16)
+    for position, (index, _) in enumerate(table, start=1):
+        out[values == index] = position
+    return LabelImage(out, np.asarray(image.affine, np.float64), tuple(label for _, label in table))
+
+
+def write_nifti(path: Path, data: Array, affine: F64, tr: float | None = None) -> None:
+    """Write a NIfTI-1 image; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in .nii or .nii.gz; an existing file is replaced.
+    data : array, shape (x, y, z) or (x, y, z, t)
+        Whole numbers that fit are written as int16, everything else as float32.
+    affine : array, shape (4, 4)
+        Voxel index to RAS+ mm; written as sform and qform.
+    tr : float or None
+        s.
+    """
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise ValueError(f"file name is {path.name!r}: expected .nii or .nii.gz")
+    limits = np.iinfo(np.int16)
+    whole = np.issubdtype(data.dtype, np.integer) or data.dtype == np.bool_
+    fits = whole and (not data.size or (int(data.min()) >= limits.min and int(data.max()) <= limits.max))
+    image = nifti1.Nifti1Image(data.astype(np.int16 if fits else np.float32, copy=False), affine)
+    image.header.set_xyzt_units("mm", "sec")
+    if tr is not None:
+        image.header["pixdim"][4] = tr
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1, strip_shears=True)
+    content = image.to_bytes()
+    if path.suffix == ".gz":
+        content = gzip.compress(content, compresslevel=5, mtime=0)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def repetition_time(header: Any, name: str, fallback: float | None) -> float:
+    """Repetition time of a NIfTI header in s; values that cannot be seconds are taken as milliseconds.
+
+    Raises
+    ------
+    FormatError
+        The header has none and there is no ``fallback``.
+    """
+    pixdim = float(header["pixdim"][4])
+    seconds = pixdim * _time_unit(header)
+    if seconds > MAX_TR_S:
+        seconds *= 1e-3
+    if math.isfinite(seconds) and 0.0 < seconds <= MAX_TR_S:
+        # a float32 of 1.97 is 1.97000002861: the decimal that was meant is what is kept
+        return round(seconds, 6)
+    if fallback is None:
+        raise FormatError(f"{name}: repetition time {pixdim:g} in the header, expected one above 0")
+    return fallback
+
+
+def _time_unit(header: Any) -> float:
+    try:
+        return _UNITS.get(str(header.get_xyzt_units()[1]), 1.0)
+    except KeyError:
+        # a code that the standard does not know says as little as none
+        return 1.0
+
+
+def _slice_times(header: Any, tr: float) -> tuple[float, ...]:
+    try:
+        times = [float(value) for value in header.get_slice_times() if value is not None]
+    except (HeaderDataError, KeyError, ValueError, ZeroDivisionError):
+        return ()
+    unit = _time_unit(header)
+    if times and max(times) * unit > tr:
+        unit *= 1e-3
+    seconds = tuple(value * unit for value in times)
+    # slice order along another axis than z says nothing about our slices
+    fits = len(seconds) == int(header.get_data_shape()[2]) and all(0.0 <= value <= tr for value in seconds)
+    return seconds if fits else ()
+
+
+def _open(source: Path | bytes, name: str | None) -> tuple[Any, str]:
+    name = name or (source.name if isinstance(source, Path) else "NIfTI data")
+    try:
+        if isinstance(source, Path) and source.suffix != ".gz":
+            size = source.stat().st_size
+            with source.open("rb") as stream:
+                _require_header(stream.read(4), size, name)
+            image: Any = nib.load(source)
+        else:
+            content = source if isinstance(source, bytes) else source.read_bytes()
+            content = _unzip(content, name)
+            size = len(content)
+            _require_header(content[:4], size, name)
+            kind = nifti2.Nifti2Image if content[:4] in _NIFTI_2 else nifti1.Nifti1Image
+            image = kind.from_stream(io.BytesIO(content))
+        header = image.header
+        shape = tuple(int(n) for n in image.shape)
+        itemsize = int(header.get_data_dtype().itemsize)
+        needed = int(image.dataobj.offset) + math.prod(shape) * itemsize
+    except FileNotFoundError as error:
+        raise FormatError(f"{name}: no such file") from error
+    except (
+        ImageFileError,
+        HeaderDataError,
+        WrapStructError,
+        ValueError,
+        TypeError,
+        KeyError,
+        EOFError,
+        OSError,
+    ) as error:
+        raise FormatError(f"{name}: not a NIfTI image ({type(error).__name__})") from error
+    if len(shape) not in (3, 4) or min(shape) < 1:
+        raise FormatError(f"{name}: shape {shape}, expected 3 or 4 axes")
+    if needed > MAX_BYTES:
+        raise FormatError(f"{name}: {needed} bytes announced, expected at most {MAX_BYTES}")
+    if size < needed:
+        raise IncompleteFile(f"{name}: {size} of {needed} bytes")
+    if not np.isfinite(image.affine).all() or abs(float(np.linalg.det(image.affine[:3, :3]))) < 1e-9:
+        raise FormatError(f"{name}: the affine is singular or not finite")
+    return image, name
+
+
+def _require_header(start: bytes, size: int, name: str) -> None:
+    expected = nifti2.Nifti2Header.sizeof_hdr if start in _NIFTI_2 else nifti1.Nifti1Header.sizeof_hdr
+    if size < expected:
+        raise IncompleteFile(f"{name}: {size} bytes, expected a NIfTI header of {expected}")
+
+
+def _unzip(content: bytes, name: str) -> bytes:
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+            head = stream.read(nifti2.Nifti2Header.sizeof_hdr)
+            kind = nifti2.Nifti2Header if head[:4] in _NIFTI_2 else nifti1.Nifti1Header
+            if len(head) < kind.sizeof_hdr:
+                return head
+            # what the header announces and a little more: a small file may unpack to more than the memory holds
+            header: Any = kind(head[: kind.sizeof_hdr])
+            needed = int(header["vox_offset"]) + math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+            if not 0 < needed <= MAX_BYTES:
+                raise FormatError(f"{name}: {needed} bytes announced, expected at most {MAX_BYTES}")
+            return head + stream.read(needed + 1 - len(head))
+    except EOFError as error:
+        raise IncompleteFile(f"{name}: the compressed data ends too early") from error
+    except (HeaderDataError, WrapStructError, zlib.error, ArithmeticError, OSError, ValueError) as error:
+        raise FormatError(f"{name}: damaged gzip data or header ({type(error).__name__})") from error
+
+
+def _read_names(path: Path) -> list[tuple[int, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+    except FileNotFoundError as error:
+        raise FormatError(f"{path.name}: no such file") from error
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path.name}: not UTF-8 text") from error
+    try:
+        table = [(int(row["index"]), row["name"].strip()) for row in rows]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(
+            f"{path.name}: expected the columns index (a whole number) and name, tab-separated"
+        ) from error
+    if not table:
+        raise FormatError(f"{path.name}: no region in the table")
+    if len({index for index, _ in table}) < len(table) or len({label for _, label in table}) < len(table):
+        raise FormatError(f"{path.name}: an index or a name stands there twice")
+    return table
