@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamer import wire
+from streamer.emit.mqtt import preview_of
+from streamer.errors import FormatError
+from streamer.messages import BoldFrame, CleanEeg, Flag, Health, Prediction, SessionTime, State, Trigger, Veto
+
+T = SessionTime(1e5 + 1 / 3)
+
+
+def hop(first: int, data: np.ndarray, flags: Flag = Flag.NONE) -> CleanEeg:
+    return CleanEeg(data.astype(np.float32), 50.0 + (first + np.arange(len(data))) / 250, first, 0, flags)
+
+
+def messages() -> list[wire.Message]:
+    prediction = Prediction(
+        3, "m@1", ("rest", "task"), (0.25, 0.75), 0.8, {"eeg": 1.0}, T, 0.01, math.inf, Flag.GAP | Flag.NO_BOLD, T
+    )
+    frame = BoldFrame(
+        2, "s", np.array([0.5, np.nan], np.float32), np.ones(2, np.float32), np.arange(6.0), 0.2, 2.0, None, T
+    )
+    health = Health(State.RUNNING, T, {"chunks": 1}, {}, {"eeg": (0.1, 0.2)}, {"events": 0}, Flag.MOTION, ("note",))
+    return [
+        wire.Status(session="s", online=True, state="RUNNING"),
+        wire.About(
+            session="s",
+            eeg_sfreq=250.0,
+            channels=[wire.ChannelEntry("Fp1", "eeg")],
+            regions=["a"],
+            classes=["rest", "task"],
+            model="m",
+            tick_hz=10.0,
+            thresholds={"on": 0.7},
+            versions={"streamer": "0"},
+        ),
+        wire.from_prediction(prediction, T),
+        wire.from_trigger("s", Trigger(9, 3, "reward", 0.5, T, T, T, "why", Flag.LATE)),
+        wire.from_veto(Veto(3, "motion", T)),
+        wire.from_bold(frame),
+        preview_of([hop(10, np.array([[1e-6, np.nan]]), Flag.GAP), hop(11, np.array([[2e-6, -3.14159e-6]]))]),
+        wire.from_health(health),
+    ]
+
+
+def test_every_message_comes_back_and_is_plain_json() -> None:
+    for message in messages():
+        payload = wire.encode(message)
+        assert wire.decode(payload) == message
+        plain = json.loads(payload, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+        assert plain["schema"] == wire.SCHEMA
+        assert isinstance(plain["kind"], str)
+    assert len({type(m) for m in messages()}) == len(messages())
+
+
+def test_what_is_not_known_is_null() -> None:
+    _, _, prediction, trigger, _, bold, preview, _ = messages()
+    assert isinstance(prediction, wire.PredictionMessage)
+    assert prediction.age_bold_s is None
+    assert prediction.probabilities == {"rest": 0.25, "task": 0.75}
+    assert prediction.flags == ["GAP", "NO_BOLD"]
+    assert isinstance(trigger, wire.TriggerMessage)
+    assert trigger.id == "s/9"
+    assert isinstance(bold, wire.BoldMessage)
+    assert bold.regions == [0.5, None]
+    assert (bold.motion_mm, bold.motion_rad) == ([0.0, 1.0, 2.0], [3.0, 4.0, 5.0])
+    assert isinstance(preview, wire.EegPreview)
+    assert wire.decode(wire.encode(preview)).data_uv == [[1.0, 2.0], [None, -3.14]]  # type: ignore[union-attr]
+
+
+def test_a_preview_joins_its_hops() -> None:
+    data = np.arange(24.0).reshape(12, 2) * 1e-6
+    preview = preview_of([hop(100, data[:5]), hop(105, data[5:], Flag.MOTION)])
+    assert preview.first_sample == 100
+    assert preview.sfreq == pytest.approx(250.0)
+    assert preview.t0 == pytest.approx(50.4)
+    assert preview.data_uv == [list(np.arange(0.0, 24.0, 2.0)), list(np.arange(1.0, 24.0, 2.0))]
+    assert preview.flags == ["MOTION"]
+    assert preview_of([hop(0, data[:1])]).sfreq == 0.0
+
+
+@given(st.integers(0, sum(Flag)))
+def test_flags_are_named(value: int) -> None:
+    names = wire.flag_names(Flag(value))
+    assert sum(Flag[name] for name in names) == value
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b'{"kind": "trigger", "schema": 1}',
+        b'{"kind": "unheard of", "schema": 1}',
+        b'{"schema": 1, "session": "s", "online": true, "state": "x"}',
+        b'{"kind": "status", "schema": 1, "session": "s", "online": "yes", "state": "x"}',
+    ],
+)
+def test_what_is_not_ours_is_refused(payload: bytes) -> None:
+    with pytest.raises(FormatError, match="not a message of ours"):
+        wire.decode(payload)
+
+
+def test_schema_before_ours_is_read_and_a_newer_one_refused() -> None:
+    text = '{"kind": "veto", "schema": %d, "window": 1, "reason": "r", "about": 1.0, "added_later": 5}'
+    assert wire.decode((text % (wire.SCHEMA - 1)).encode()).schema == wire.SCHEMA - 1
+    with pytest.raises(FormatError, match=f"schema {wire.SCHEMA + 1}"):
+        wire.decode((text % (wire.SCHEMA + 1)).encode())
+
+
+def test_topics() -> None:
+    assert wire.topic("s1", "preview/eeg") == "eegfmri/s1/preview/eeg"
