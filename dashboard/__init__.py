@@ -1,4 +1,4 @@
 """The operator's live window, fed by MQTT alone.
 
-May import streamer.messages and streamer.wire, nothing else of ours.
+May import streamer.messages, streamer.wire and streamer.errors, nothing else of ours.
 """
