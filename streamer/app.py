@@ -1,0 +1,399 @@
+"""The live session: sources, cores, sinks and the loop, put together. The clock is chosen here and nowhere else.
+
+Edges are asyncio; each source has a task that moves its events into one queue, and one task takes them out in the order
+in which they came. A bad stream, a lost broker or a full disk degrades the session and is said; an error in the program
+ends it, and with it all triggers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import os
+import shutil
+import signal
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from streamer import wire
+from streamer.acquire.lsl import EegDescription, LslEegSource, LslMarkerSource
+from streamer.bold_process import BoldProcess
+from streamer.broker import EmbeddedBroker
+from streamer.calibration import save_calibration
+from streamer.clock import LiveClock, wall_time_stamp
+from streamer.compose import CALIBRATION, REGION_NAMES, REGIONS, Parts, compose, make_eeg_core, make_header, versions
+from streamer.config import Config
+from streamer.contracts import Sink, Source
+from streamer.emit.gate import Gate
+from streamer.emit.lsl_outlet import CleanEegOutlet, TriggerOutlet
+from streamer.emit.mqtt import MqttSink
+from streamer.emit.recorder import Recorder
+from streamer.emit.results import ResultsSink
+from streamer.engine import EegCore
+from streamer.errors import BrokerError, UsageError
+from streamer.formats.nifti import write_nifti
+from streamer.loop import Loop
+from streamer.messages import Event, SessionTime, SourceState, Tick
+from streamer.meter import Meter
+from streamer.session_log import MachineLock, close_log, open_log
+from streamer.summary import RunSummary
+
+HEARTBEAT_S = 0.1
+SILENT_S = 0.3
+"""Without EEG for this long, heartbeats are fed as ticks, so that decisions go on (and say NO_EEG)."""
+LAG_TICK_S = 1.0
+"""Otherwise a tick a second tells the log how late the loop was."""
+QUEUE_EVENTS = 4000
+
+log = logging.getLogger("streamer.app")
+
+
+@dataclass
+class Options:
+    """How a session is run."""
+
+    wait: bool = True
+    """Wait for sources that are not there yet."""
+    duration_s: float | None = None
+    """End after this many seconds of EEG or volumes."""
+    say: Callable[[str], None] = field(default=print)
+    """Takes lines for the operator."""
+    announce: Callable[[dict[str, object]], None] = field(default=lambda _: None)
+    """Takes events for another program."""
+    lock: bool = True
+    """Refuse to run beside another session on this machine."""
+
+
+async def run_session(config: Config, options: Options) -> RunSummary:
+    """Run one live session until it is stopped (Ctrl-C, SIGTERM) or ``duration_s`` is over.
+
+    Raises
+    ------
+    StreamerError
+        The session cannot start: wrong settings, an absent source with ``wait=False``, a model that does not fit.
+    """
+    name = config.session.name or f"s{wall_time_stamp()}"
+    folder = config.session.directory / name
+    if folder.exists():
+        raise UsageError(f"{folder} exists: nothing is overwritten; choose another session.name")
+    if not (config.eeg.enabled or config.bold.enabled):
+        raise UsageError("eeg.enabled and bold.enabled are both false: there is nothing to run on")
+    with contextlib.ExitStack() as stack:
+        if options.lock:
+            stack.enter_context(MachineLock())
+        parts = compose(config)
+        folder.mkdir(parents=True)
+        stack.callback(close_log, open_log(folder / "session.log.jsonl"))
+        _keep_inputs(parts, folder)
+        log.info("session %s starts, config %s", name, config.sha256()[:12])
+        session = _Session(parts, name, folder, options)
+        try:
+            summary = await session.run()
+        finally:
+            if not session.started:
+                # nothing was recorded: the name stays free for the next try
+                shutil.rmtree(folder, ignore_errors=True)
+        if session.started:
+            (folder / "summary.json").write_text(json.dumps(summary.plain(), indent=1) + "\n", encoding="utf-8")
+        log.info("session %s ends: %s", name, json.dumps(summary.plain()["counts"]))
+        return summary
+
+
+def _keep_inputs(parts: Parts, folder: Path) -> None:
+    # a replay must not depend on files that may have changed since: the session keeps its own copies
+    if parts.calibration is not None:
+        save_calibration(parts.calibration, folder / CALIBRATION)
+    if parts.bold.labels is not None:
+        labels = parts.bold.labels
+        write_nifti(folder / REGIONS, labels.data, labels.affine)
+        rows = "".join(f"{i}\t{name}\n" for i, name in enumerate(labels.names, start=1))
+        (folder / REGION_NAMES).write_text(f"index\tname\n{rows}", encoding="utf-8")
+
+
+class _Session:
+    """The parts of one live session and their life."""
+
+    def __init__(self, parts: Parts, name: str, folder: Path, options: Options) -> None:
+        self.parts = parts
+        self.config = parts.config
+        self.name = name
+        self.folder = folder
+        self.options = options
+        self.clock = LiveClock()
+        self.meter = Meter()
+        self.stop = asyncio.Event()
+        self.queue: asyncio.Queue[Event] = asyncio.Queue(QUEUE_EVENTS)
+        self.started = False
+        self.notes: list[str] = []
+        self.first: SessionTime | None = None
+        self.last: SessionTime | None = None
+        self._markers: LslMarkerSource | None = None
+        self._waiting: Callable[[str], None] = options.say
+
+    async def run(self) -> RunSummary:
+        async with contextlib.AsyncExitStack() as stack:
+            self._watch_signals(stack)
+            mqtt = await stack.enter_async_context(self._mqtt())
+            sources, eeg = await self._open_sources(stack, mqtt)
+            if eeg is None and self.config.eeg.enabled:
+                self.notes.append("stopped before the EEG stream was found")
+                return self._summary(None, [])
+            sfreq, channels = (None, ()) if eeg is None else (eeg.sfreq, eeg.channels)
+            core = make_eeg_core(self.parts, sfreq, channels, self.meter)
+            self.started = True
+            header = make_header(self.parts, self.name, sfreq, channels)
+            recorder = Recorder(self.folder, header) if self.config.output.record else None
+            sinks = self._sinks(mqtt, core)
+            gate = Gate(self.config.gate)
+            # a session that was started is armed: the decision's own vetoes hold triggers back until all is well
+            gate.arm()
+            loop = Loop(core, self.clock, gate, sinks, recorder, self.meter)
+            mqtt.publish_about(self._about(core))
+            self.options.say(f"running: session {self.name}, results in {self.folder}, broker {mqtt.url}")
+            running: dict[str, object] = {
+                "event": "running",
+                "session": self.name,
+                "folder": str(self.folder),
+                "broker": mqtt.url,
+            }
+            self.options.announce(running)
+            # start-up leaves millions of objects that no later collection needs to visit
+            gc.collect()
+            gc.freeze()
+            try:
+                await self._go(loop, sources, mqtt, recorder)
+            finally:
+                gc.unfreeze()
+                mqtt.publish_status("STOPPED", "")
+                for sink in sinks:
+                    if sink is not mqtt:
+                        await sink.close()
+                if recorder is not None:
+                    await asyncio.to_thread(recorder.close)
+            return self._summary(loop, [*sources, *([self._markers] if self._markers is not None else [])])
+
+    def _watch_signals(self, stack: contextlib.AsyncExitStack) -> None:
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            if self.stop.is_set():
+                # a second signal forces: give the terminal back at once
+                os._exit(130)
+            self.stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError, ValueError):
+                loop.add_signal_handler(number, stop)
+                stack.callback(loop.remove_signal_handler, number)
+
+    @asynccontextmanager
+    async def _mqtt(self) -> AsyncGenerator[MqttSink]:
+        broker: EmbeddedBroker | None = None
+        url = self.config.mqtt.broker
+        if url == "embedded":
+            broker = EmbeddedBroker()
+            try:
+                await asyncio.to_thread(broker.start)
+                url = broker.url
+            except BrokerError as error:
+                # the loop must run without a broker: results wait in the bounded queue and are counted
+                self.notes.append(f"no broker: {error}")
+                log.warning("no broker: %s", error)
+                url = "mqtt://127.0.0.1:1883"
+        mqtt = MqttSink(self.config.mqtt, url, self.name, self.clock)
+        task = asyncio.create_task(mqtt.run(), name="mqtt")
+        try:
+            yield mqtt
+        finally:
+            await mqtt.close()
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            if broker is not None:
+                await asyncio.to_thread(broker.stop)
+
+    async def _open_sources(
+        self, stack: contextlib.AsyncExitStack, mqtt: MqttSink
+    ) -> tuple[list[Source], EegDescription | None]:
+        """Open what is there at once, and wait for the EEG; None when the operator stopped the wait."""
+        sources: list[Source] = []
+
+        def waiting(message: str) -> None:
+            self.options.say(message)
+            log.info("%s", message)
+            mqtt.publish_status("STARTING", message)
+
+        if self.config.bold.enabled:
+            c = self.config.bold
+            worker = BoldProcess(self.parts.bold, c.directory, c.export, self.clock)
+            stack.push_async_callback(worker.close)
+            await worker.open()
+            sources.append(worker)
+        if not self.config.eeg.enabled:
+            return sources, None
+        eeg = LslEegSource(self.config.eeg.stream, self.clock)
+        stack.push_async_callback(eeg.close)
+        opening = asyncio.create_task(eeg.open(wait=self.options.wait, on_wait=waiting))
+        stopping = asyncio.create_task(self.stop.wait())
+        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not opening.done():
+            opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await opening
+            return sources, None
+        description = opening.result()
+        markers = LslMarkerSource(self.config.eeg.markers, self.clock)
+        stack.push_async_callback(markers.close)
+        if not self.options.wait:
+            await markers.open(wait=False, on_wait=waiting)
+        self._markers, self._waiting = markers, waiting
+        return [*sources, eeg], description
+
+    def _sinks(self, mqtt: MqttSink, core: EegCore) -> list[Sink]:
+        sinks: list[Sink] = [mqtt]
+        if self.config.output.trigger_stream:
+            sinks.append(TriggerOutlet(self.name))
+        if self.config.output.clean_eeg_stream and self.config.eeg.enabled:
+            sinks.append(CleanEegOutlet(self.name, core.lane.channels, core.lane.sfreq_out))
+        if self.config.output.record:
+            sinks.append(ResultsSink(self.folder, self.parts.regions))
+        return sinks
+
+    def _about(self, core: EegCore) -> wire.About:
+        card = self.parts.card
+        decision = self.config.decision
+        return wire.About(
+            session=self.name,
+            eeg_sfreq=core.lane.sfreq_out,
+            channels=[wire.ChannelEntry(c.name, c.kind) for c in core.lane.channels],
+            regions=list(self.parts.regions),
+            classes=list(card.card.classes) if card is not None else [],
+            model=f"{card.card.name}@{card.sha256[:12]}" if card is not None else "none",
+            tick_hz=self.config.tick_hz,
+            thresholds={"on": decision.threshold_on, "off": decision.threshold_off},
+            versions=versions(),
+        )
+
+    async def _go(self, loop: Loop, sources: Sequence[Source], mqtt: MqttSink, recorder: Recorder | None) -> None:
+        working = {
+            asyncio.create_task(self._consume(loop), name="consume"),
+            asyncio.create_task(self._heartbeat(loop), name="heartbeat"),
+            asyncio.create_task(self._tell_health(loop, mqtt, recorder), name="health"),
+            *(asyncio.create_task(self._pump(source), name=source.name) for source in sources),
+        }
+        if self._markers is not None:
+            working.add(asyncio.create_task(self._pump_markers(self._markers), name="markers"))
+        everything = set(working)
+        stopping = asyncio.create_task(self.stop.wait())
+        try:
+            while not self.stop.is_set():
+                done, _ = await asyncio.wait({stopping, *working}, return_when=asyncio.FIRST_COMPLETED)
+                for task in done - {stopping}:
+                    working.discard(task)
+                    # a refused stream or an error in the program ends the session here
+                    task.result()
+        finally:
+            for task in (stopping, *everything):
+                task.cancel()
+            await asyncio.gather(stopping, *everything, return_exceptions=True)
+            while not self.queue.empty():
+                self._take(loop, self.queue.get_nowait())
+
+    async def _pump(self, source: Source) -> None:
+        async for event in source:
+            if isinstance(event, SourceState):
+                text = f"{event.source} {event.state}: {event.detail}"
+                self.options.say(text)
+                log.info("%s", text)
+            await self.queue.put(event)
+
+    async def _pump_markers(self, markers: LslMarkerSource) -> None:
+        # markers may come later than the EEG: the loop does not wait for them
+        if self.options.wait:
+            await markers.open(wait=True, on_wait=self._waiting)
+        await self._pump(markers)
+
+    def _take(self, loop: Loop, event: Event) -> None:
+        now = self.clock.now()
+        self.first = self.first if self.first is not None else now
+        self.last = now
+        loop.handle(replace(event, received=now))
+        if self.options.duration_s is not None and now - self.first >= self.options.duration_s:
+            self.stop.set()
+
+    async def _consume(self, loop: Loop) -> None:
+        while True:
+            self._take(loop, await self.queue.get())
+            # a full queue must not starve the other tasks
+            await asyncio.sleep(0)
+
+    async def _heartbeat(self, loop: Loop) -> None:
+        due = self.clock.now() + HEARTBEAT_S
+        told = due
+        while True:
+            await self.clock.sleep_until(SessionTime(due))
+            now = self.clock.now()
+            loop.gate.beat(now)
+            silent = loop.last_eeg is None or now - loop.last_eeg > SILENT_S
+            if silent or now - told >= LAG_TICK_S:
+                told = now
+                await self.queue.put(Tick(at=now, lag=now - due, received=now))
+            due = max(due + HEARTBEAT_S, now)
+
+    async def _tell_health(self, loop: Loop, mqtt: MqttSink, recorder: Recorder | None) -> None:
+        state = None
+        while True:
+            queues = {"events": self.queue.qsize(), "mqtt": mqtt.depth}
+            notes = list(self.notes)
+            if recorder is not None:
+                queues["recorder"] = recorder.depth
+                loop.recording_failed = recorder.failed is not None
+                notes += [] if recorder.failed is None else [f"recording: {recorder.failed}"]
+            notes += [] if not mqtt.problem else [f"broker: {mqtt.problem}"]
+            health = loop.health(queues, tuple(notes))
+            mqtt.put(health)
+            if health.state is not state:
+                state = health.state
+                mqtt.publish_status(state.value, "")
+                log.info("state %s", state.value)
+                self.options.say(f"state: {state.value}")
+            await asyncio.sleep(1.0)
+
+    def _summary(self, loop: Loop | None, sources: Sequence[Source]) -> RunSummary:
+        seconds = self.last - self.first if self.first is not None and self.last is not None else 0.0
+        notes = list(self.notes)
+        losses: dict[str, int] = {}
+        latency = self.meter.latency_ms()
+        if loop is not None:
+            losses = loop.losses()
+        for source in sources:
+            if isinstance(source, LslEegSource | LslMarkerSource):
+                losses.update({f"queue_{k}": v for k, v in source.losses().items()})
+        for worker in (s for s in sources if isinstance(s, BoldProcess)):
+            notes += worker.problems[:20]
+            losses["volumes"] = losses.get("volumes", 0) + worker.lost
+            for kind in ("duplicates", "other_series", "not_images"):
+                if worker.counts.get(kind):
+                    notes.append(f"export directory: {worker.counts[kind]} {kind.replace('_', ' ')}, left out")
+            if worker.timings:
+                p50, p99 = np.percentile(worker.timings, (50, 99)) * 1e3
+                latency["clean_bold"] = (round(float(p50), 3), round(float(p99), 3))
+        return RunSummary(
+            session=self.name,
+            folder=str(self.folder),
+            state="STOPPED",
+            seconds=round(seconds, 3),
+            counts=dict(self.meter.counts),
+            losses=losses,
+            latency_ms=latency,
+            provider=self.parts.model.provider if self.parts.model is not None else "",
+            notes=notes,
+        )

@@ -1,0 +1,146 @@
+"""A calibration run → baselines, reference volume and thresholds for the runs after it.
+
+The run is replayed twice through the very loop that will use the result: first without a baseline, to measure one; then
+with it, to see what the model says of this participant and set the thresholds from the distribution of its scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from streamer.acquire.recordings import BlockEvent, open_recording
+from streamer.calibration import Calibration
+from streamer.config import Config
+from streamer.decode.baseline import PowerBaseline, RunningBaseline, log_power
+from streamer.decode.features import PowerStep
+from streamer.errors import RecordingError
+from streamer.messages import F32, BoldFrame, Flag, Prediction, Volume, Window
+from streamer.replay import Origin, open_origin, prepare
+
+MIN_STEPS = 100
+"""Feature steps (10 s) that a baseline needs at least."""
+ON_PERCENTILE = 70
+OFF_PERCENTILE = 50
+"""Thresholds: percentiles of the target's probability over the calibration run, which holds both states."""
+ON_RANGE = (0.55, 0.9)
+OFF_RANGE = (0.4, 0.75)
+GAP_ON_OFF = 0.05
+"""The lower threshold stays at least this far below the upper."""
+
+
+def calibrate_recording(path: Path, config: Config, progress: Callable[[float], None] | None = None) -> Calibration:
+    """Calibrate on a recording.
+
+    Parameters
+    ----------
+    path : Path
+        A recording or a session's log.
+    config : Config
+        Its ``model.calibration`` is not used.
+    progress : callable, optional
+        Takes the fraction done.
+
+    Raises
+    ------
+    RecordingError
+        The run holds too little clean data for a baseline.
+    """
+    config = config.model_copy(update={"model": config.model.model_copy(update={"calibration": None})})
+    origin = open_origin(path)
+    first = _measure(origin, config, _part(progress, 0.0, 0.5))
+    if config.model.card == "none":
+        return first
+    on, off, n = _thresholds(open_origin(path), config, first, _part(progress, 0.5, 0.5))
+    return replace(first, threshold_on=on, threshold_off=off, n_windows=n)
+
+
+def _part(progress: Callable[[float], None] | None, start: float, share: float) -> Callable[[float], None]:
+    def tell(fraction: float) -> None:
+        if progress is not None:
+            progress(start + share * min(1.0, fraction))
+
+    return tell
+
+
+def _measure(origin: Origin, config: Config, progress: Callable[[float], None]) -> Calibration:
+    bare = config.model_copy(update={"model": config.model.model_copy(update={"card": "none"})})
+    run = prepare(origin, bare)
+    core = run.loop.core
+    steps: list[PowerStep] = []
+    core.steps = steps
+    means: list[F32] = []
+    reference = None
+    for event, outputs in run.steps():
+        if reference is None and isinstance(event, Volume):
+            reference = (event.data, event.affine)
+        means.extend(o.means for o in outputs if isinstance(o, BoldFrame) and not o.flags & Flag.MOTION)
+        progress(event.received / origin.duration_s if origin.duration_s else 0.0)
+    baseline = None
+    if origin.sfreq is not None:
+        baseline = _baseline(origin.name, steps, config.windows.eeg_step_s, config.features.step_s)
+    return Calibration(
+        source=origin.name,
+        preprocessing=config.preprocessing_digest(),
+        channels=tuple(c.name for c in core.lane.channels),
+        regions=run.parts.regions,
+        baseline=baseline,
+        region_means=_mean(means) if means else None,
+        reference=reference,
+    )
+
+
+def _baseline(name: str, steps: list[PowerStep], window_step_s: float, step_s: float) -> PowerBaseline:
+    # the same averaging as in a window: the sd of a longer step is smaller
+    per = round(window_step_s / step_s)
+    bad = Flag.WARMING | Flag.UNSYNCED | Flag.GAP | Flag.CLOCK_STEP
+    good = {s.index: s.power.reshape(-1) for s in steps if s.valid and not s.flags & bad}
+    if len(good) < MIN_STEPS:
+        raise RecordingError(
+            f"{name}: {len(good) * step_s:.1f} s of clean EEG in the calibration run, expected {MIN_STEPS * step_s:.0f}"
+        )
+    running = RunningBaseline(next(iter(good.values())).size)
+    for index in sorted(good):
+        group = [good[k] for k in range(index, index + per) if k in good]
+        if index % per == 0 and len(group) == per:
+            running.add(log_power(_mean(group)))
+    return running.freeze()
+
+
+def _mean(rows: list[F32]) -> F32:
+    return np.stack(rows).mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _thresholds(
+    origin: Origin, config: Config, calibration: Calibration, progress: Callable[[float], None]
+) -> tuple[float | None, float | None, int]:
+    run = prepare(origin, config, calibration)
+    target = config.decision.target
+    scores: list[float] = []
+    for event, outputs in run.steps():
+        scores.extend(
+            p.probabilities[p.classes.index(target)]
+            for p in outputs
+            if isinstance(p, Prediction) and not p.flags & (Flag.WARMING | Flag.NO_EEG | Flag.NO_BOLD | Flag.STALE)
+        )
+        progress(event.received / origin.duration_s if origin.duration_s else 0.0)
+    if len(scores) < MIN_STEPS:
+        return None, None, len(scores)
+    on = float(np.clip(np.percentile(scores, ON_PERCENTILE), *ON_RANGE))
+    off = float(np.clip(np.percentile(scores, OFF_PERCENTILE), *OFF_RANGE))
+    return round(on, 4), round(min(off, on - GAP_ON_OFF), 4), len(scores)
+
+
+def labelled_windows(
+    path: Path, config: Config, calibration: Calibration
+) -> Iterator[tuple[Window, tuple[BlockEvent, ...]]]:
+    """Give every window of a recording with the recording's blocks (times on the recording's axis): for training."""
+    events = open_recording(path).events
+    bare = config.model_copy(update={"model": config.model.model_copy(update={"card": "none"})})
+    for _, outputs in prepare(open_origin(path), bare, calibration).steps():
+        for output in outputs:
+            if isinstance(output, Window):
+                yield output, events

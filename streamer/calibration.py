@@ -1,0 +1,156 @@
+"""What a calibration run leaves behind for the runs after it: baselines, a reference volume, thresholds.
+
+A folder with ``calibration.toml`` and, when there was BOLD, ``reference.nii.gz``.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from streamer.contracts import Settings
+from streamer.decode.baseline import PowerBaseline
+from streamer.errors import RecordingError
+from streamer.formats.nifti import read_nifti, write_nifti
+from streamer.messages import F32, F64, Array
+
+SCHEMA = 1
+
+
+class _Stored(Settings):
+    schema_: int = Field(alias="schema", ge=SCHEMA, le=SCHEMA)
+    source: str
+    preprocessing: str
+    channels: tuple[str, ...]
+    regions: tuple[str, ...]
+    power_mean: tuple[float, ...] = ()
+    power_sd: tuple[float, ...] = ()
+    region_means: tuple[float, ...] = ()
+    threshold_on: float | None = None
+    threshold_off: float | None = None
+    n_windows: int = 0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Baselines and thresholds of one participant.
+
+    Parameters
+    ----------
+    source : str
+        Name of the calibration run.
+    preprocessing : str
+        Digest of the settings that it was made with.
+    channels, regions : tuple of str
+        What it fits.
+    baseline : PowerBaseline or None
+        Of log band power.
+    region_means : ndarray or None
+        Mean intensity per region, shape (n_regions,).
+    reference : (ndarray, ndarray) or None
+        Volume and affine that motion is measured against.
+    threshold_on, threshold_off : float or None
+        Of the decision.
+    n_windows : int
+        Windows that the thresholds were taken from.
+    """
+
+    source: str
+    preprocessing: str
+    channels: tuple[str, ...]
+    regions: tuple[str, ...]
+    baseline: PowerBaseline | None = None
+    region_means: F32 | None = None
+    reference: tuple[Array, F64] | None = None
+    threshold_on: float | None = None
+    threshold_off: float | None = None
+    n_windows: int = 0
+    plain: dict[str, Any] = field(default_factory=dict[str, Any], compare=False)
+
+    def fit_problems(self, channels: tuple[str, ...], regions: tuple[str, ...], preprocessing: str) -> list[str]:
+        """List every way in which this calibration does not fit a session."""
+        problems: list[str] = []
+        if self.channels != channels:
+            problems.append(f"calibrated channels {_diff(self.channels, channels)}")
+        if self.regions != regions:
+            problems.append(f"calibrated regions {_diff(self.regions, regions)}")
+        if self.preprocessing != preprocessing:
+            problems.append(f"preprocessing {self.preprocessing[:12]}, the session has {preprocessing[:12]}")
+        return problems
+
+
+def _diff(ours: tuple[str, ...], theirs: tuple[str, ...]) -> str:
+    return f"{len(ours)} ({', '.join(ours[:4])}, …), the session has {len(theirs)} ({', '.join(theirs[:4])}, …)"
+
+
+def save_calibration(calibration: Calibration, folder: Path) -> Path:
+    """Write a calibration; gives the path of its TOML. An older one in the folder is replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    base = calibration.baseline
+    values: dict[str, Any] = {
+        "schema": SCHEMA,
+        "source": calibration.source,
+        "preprocessing": calibration.preprocessing,
+        "channels": list(calibration.channels),
+        "regions": list(calibration.regions),
+        "power_mean": [] if base is None else base.mean.tolist(),
+        "power_sd": [] if base is None else base.sd.tolist(),
+        "region_means": [] if calibration.region_means is None else [float(v) for v in calibration.region_means],
+        "threshold_on": calibration.threshold_on,
+        "threshold_off": calibration.threshold_off,
+        "n_windows": calibration.n_windows,
+    }
+    # JSON's strings, numbers and lists of them are TOML's
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
+    path = folder / "calibration.toml"
+    temporary = folder / ".calibration.toml.tmp"
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if calibration.reference is not None:
+        data, affine = calibration.reference
+        write_nifti(folder / "reference.nii.gz", np.asarray(data, np.float32), affine)
+    temporary.replace(path)
+    return path
+
+
+def load_calibration(folder: Path) -> Calibration:
+    """Read what :func:`save_calibration` wrote.
+
+    Raises
+    ------
+    RecordingError
+        It is not there, cannot be read, or is not a calibration.
+    """
+    path = folder / "calibration.toml"
+    try:
+        stored = _Stored.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        baseline = PowerBaseline(np.array(stored.power_mean), np.array(stored.power_sd)) if stored.power_mean else None
+    except FileNotFoundError as error:
+        raise RecordingError(
+            f"{path}: no such calibration; `streamer calibrate RUN --out {folder}` makes one"
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError, ValueError) as error:
+        raise RecordingError(f"{path}: not a calibration: {error}") from error
+    reference = None
+    image = folder / "reference.nii.gz"
+    if image.exists():
+        volume = read_nifti(image)[0]
+        reference = (volume.data, volume.affine)
+    return Calibration(
+        source=stored.source,
+        preprocessing=stored.preprocessing,
+        channels=stored.channels,
+        regions=stored.regions,
+        baseline=baseline,
+        region_means=np.array(stored.region_means, np.float32) if stored.region_means else None,
+        reference=reference,
+        threshold_on=stored.threshold_on,
+        threshold_off=stored.threshold_off,
+        n_windows=stored.n_windows,
+        plain=stored.model_dump(mode="json", by_alias=True),
+    )

@@ -1,0 +1,152 @@
+"""From settings to parts: model, calibration, cores, header. Live and replay both start here."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+
+from streamer import __version__
+from streamer.calibration import Calibration, load_calibration
+from streamer.config import Config
+from streamer.decode.card import LoadedCard, fit_problems, load_card, sfreq_problems
+from streamer.decode.onnx_model import FusionModel
+from streamer.engine import BoldSetup, EegCore, Probe
+from streamer.errors import ModelError, UsageError
+from streamer.formats.nifti import LabelImage, read_labels
+from streamer.messages import ChannelInfo, SessionHeader
+
+PACKAGES = ("numpy", "scipy", "pylsl", "onnxruntime", "aiomqtt", "nibabel", "pydicom", "nilearn", "pyqtgraph")
+
+CALIBRATION = "calibration"
+REGIONS = "regions.nii.gz"
+REGION_NAMES = "regions.tsv"
+"""Names of a session's own copies of its inputs, in its folder."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that is known before the first sample."""
+
+    config: Config
+    card: LoadedCard | None
+    model: FusionModel | None
+    calibration: Calibration | None
+    bold: BoldSetup
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Names of the regions, in order."""
+        return self.bold.regions
+
+
+def default_card() -> Path:
+    """Find the card that ships (in the package ``models.zoo``)."""
+    # found by name at run time: the engine does not import models
+    return Path(str(files("models.zoo"))) / "default.toml"
+
+
+def compose(config: Config, labels: LabelImage | None = None, calibration: Calibration | None = None) -> Parts:
+    """Load what the settings name.
+
+    Parameters
+    ----------
+    config : Config
+    labels : LabelImage, optional
+        Regions that a recording brings; the configuration's own come first.
+    calibration : Calibration, optional
+        Taken when the configuration names none.
+
+    Raises
+    ------
+    ModelError
+        The card or its graph is missing or altered.
+    RecordingError
+        The calibration or the label image cannot be read.
+    """
+    if config.bold.regions is not None:
+        labels = read_labels(config.bold.regions, config.bold.region_names)
+    if config.model.calibration is not None:
+        calibration = load_calibration(config.model.calibration)
+    config = _with_thresholds(config, calibration)
+    card = None
+    model = None
+    if config.model.card != "none":
+        card = load_card(default_card() if config.model.card == "default" else Path(config.model.card))
+        model = FusionModel(card, None if config.model.provider == "auto" else (config.model.provider,))
+        model.warm_up()
+    reference = calibration.reference if calibration is not None else None
+    means = calibration.region_means if calibration is not None else None
+    setup = BoldSetup(config.clean.bold, labels, reference, means)
+    return Parts(config, card, model, calibration, setup)
+
+
+def _with_thresholds(config: Config, calibration: Calibration | None) -> Config:
+    # thresholds that a calibration measured take the place of the configured ones
+    if calibration is None or calibration.threshold_on is None or calibration.threshold_off is None:
+        return config
+    update = {"threshold_on": calibration.threshold_on, "threshold_off": calibration.threshold_off}
+    return config.model_copy(update={"decision": config.decision.model_copy(update=update)})
+
+
+def make_eeg_core(
+    parts: Parts, sfreq: float | None, channels: tuple[ChannelInfo, ...], probe: Probe | None = None
+) -> EegCore:
+    """Make the EEG core for a stream; ``sfreq`` None makes one for a session without EEG.
+
+    Raises
+    ------
+    ModelError
+        The card or the calibration does not fit the session; every difference is listed.
+    """
+    if sfreq is None:
+        names = parts.card.card.eeg.channels if parts.card is not None else ("none",)
+        sfreq, channels = 250.0, tuple(ChannelInfo(name, "eeg") for name in names)
+    used = tuple(c.name for c in channels if c.kind == "eeg")
+    if not used:
+        raise UsageError(f"the EEG stream has {len(channels)} channels, none of kind EEG")
+    digest = parts.config.preprocessing_digest()
+    problems: list[str] = []
+    if parts.card is not None:
+        problems += fit_problems(parts.card.card, used, parts.regions, digest)
+    if parts.calibration is not None:
+        problems += parts.calibration.fit_problems(used, parts.regions, digest)
+    if problems:
+        listed = "\n".join(f"  - {p}" for p in problems)
+        advice = 'model.card = "none" runs without a model'
+        raise ModelError(f"model or calibration does not fit this session ({advice}):\n{listed}")
+    baseline = parts.calibration.baseline if parts.calibration is not None else None
+    core = EegCore(parts.config.engine(), sfreq, channels, parts.regions, parts.model, baseline, probe)
+    if parts.card is not None and (wrong := sfreq_problems(parts.card.card, core.lane.sfreq_out)):
+        raise ModelError(f"model does not fit this session: {'; '.join(wrong)}")
+    return core
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of the streamer and of what it stands on."""
+    found = {"python": platform.python_version(), "streamer": __version__}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def make_header(parts: Parts, session: str, sfreq: float | None, channels: tuple[ChannelInfo, ...]) -> SessionHeader:
+    """Write down what a session is run with."""
+    return SessionHeader(
+        session=session,
+        config=parts.config.plain(),
+        config_sha256=parts.config.sha256(),
+        card_sha256=parts.card.sha256 if parts.card is not None else "",
+        versions=versions(),
+        processor=f"{platform.machine()} {sys.platform}",
+        eeg_sfreq=sfreq if sfreq is not None else 0.0,
+        channels=channels,
+        regions=parts.regions,
+        calibration=parts.calibration.plain if parts.calibration is not None else {},
+    )

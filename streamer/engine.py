@@ -1,0 +1,344 @@
+"""The two pure cores: ``feed(event) -> list[Output]`` is a function of settings and event sequence, nothing else.
+
+::
+
+    EegCore    EegChunk ─ timeline ─ triggers ─ lane (gradient, decimate, filters, reference) ─ band power ┐
+               Marker ───────────────┘                                                                     │
+               BoldFrame ─ onset from the trigger train ───────────────────────────────────────────────────┤
+               Tick (while the EEG is silent) ─────────────────────────────────────────────────────────────┤
+                                                                               window ─ model ─ decision ──┘
+    BoldCore   Volume ─ motion ─ regions ─ BoldFrame
+
+States of ``EegCore``, recomputed after every event:
+
+=========  ==================================================  =================================
+state      when                                                triggers
+=========  ==================================================  =================================
+STARTING   nothing has come yet                                none
+WARMING    a template, filter, baseline or history is filling  vetoed by the window's flags
+RUNNING    windows hold every modality that is expected        yes
+DEGRADED   a modality is masked or out of step                 by the decision's own veto list
+STOPPED    the operator said so                                none
+=========  ==================================================  =================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from streamer.align.eeg_time import EegTimeline, EegTimelineSettings
+from streamer.align.triggers import TriggerSettings, TriggerTrain
+from streamer.align.windows import WindowBuilder, WindowSettings
+from streamer.clean.bold.lane import BoldLane, BoldLaneSettings
+from streamer.clean.eeg.lane import EegLane, EegLaneSettings
+from streamer.contracts import Settings
+from streamer.decode.baseline import PowerBaseline, RunningBaseline, log_power
+from streamer.decode.decide import Decision, DecisionSettings
+from streamer.decode.features import BandPower, BandPowerSettings, PowerStep
+from streamer.decode.onnx_model import FusionModel
+from streamer.errors import FormatError
+from streamer.formats.nifti import LabelImage
+from streamer.messages import (
+    F32,
+    F64,
+    Array,
+    BoldFrame,
+    ChannelInfo,
+    Command,
+    EegChunk,
+    Event,
+    Flag,
+    Marker,
+    Output,
+    SessionTime,
+    State,
+    Tick,
+    Volume,
+    Window,
+)
+
+
+class EngineSettings(Settings):
+    """What the EEG core is made with."""
+
+    timeline: EegTimelineSettings = EegTimelineSettings()
+    """Gaps and time stamps."""
+    triggers: TriggerSettings = TriggerSettings()
+    """Volume triggers."""
+    eeg: EegLaneSettings = EegLaneSettings()
+    """The EEG lane."""
+    features: BandPowerSettings = BandPowerSettings()
+    """Band power."""
+    windows: WindowSettings = WindowSettings()
+    """Windows."""
+    decision: DecisionSettings = DecisionSettings()
+    """From probability to trigger."""
+    tick_hz: float = 10.0
+    """Decisions per second: a whole number of feature steps each."""
+    uncalibrated_s: float = 30.0
+    """Without a calibration: length of the run's own past before the EEG counts, s."""
+    bold_first_volume: int = 0
+    """Acquisition number of the volume that belongs to the first trigger."""
+    bold_latency_s: float = 0.6
+    """From the end of a volume to its arrival, s; only used while its trigger is unknown."""
+
+
+class Probe(Protocol):
+    """Takes the time that stages need; telemetry only."""
+
+    def start(self) -> None: ...
+
+    def lap(self, stage: str) -> None: ...
+
+
+class NoProbe:
+    """Takes no time."""
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    def lap(self, stage: str) -> None:
+        """Do nothing."""
+
+
+class EegCore:
+    """The EEG lane, windows, model and decision.
+
+    Parameters
+    ----------
+    settings : EngineSettings
+    sfreq : float
+        Nominal rate of the incoming EEG, Hz.
+    channels : tuple of ChannelInfo
+        Of the incoming EEG.
+    regions : tuple of str
+        Names of the BOLD lane's regions, in order.
+    model : FusionModel or None
+        None makes windows but no predictions.
+    baseline : PowerBaseline or None
+        From a calibration run; None estimates it from the run's own past.
+    probe : Probe
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        sfreq: float,
+        channels: tuple[ChannelInfo, ...],
+        regions: tuple[str, ...],
+        model: FusionModel | None = None,
+        baseline: PowerBaseline | None = None,
+        probe: Probe | None = None,
+    ) -> None:
+        self.settings = settings
+        self.model = model
+        self.timeline = EegTimeline(settings.timeline, sfreq)
+        self.triggers = TriggerTrain(settings.triggers, sfreq)
+        self.lane = EegLane(settings.eeg, sfreq, channels)
+        n_channels = len(self.lane.channels)
+        self.features = BandPower(settings.features, self.lane.sfreq_out, n_channels)
+        self._n_features = n_channels * len(settings.features.bands)
+        self.windows = WindowBuilder(
+            settings.windows,
+            self._n_features,
+            len(regions),
+            _whole(settings.windows.eeg_step_s, settings.features.step_s),
+        )
+        self._steps_per_tick = _whole(1.0 / settings.tick_hz, settings.features.step_s)
+        self.decision = Decision(settings.decision, model.classes) if model is not None else None
+        self._baseline = baseline
+        self._running = None if baseline is not None else RunningBaseline(self._n_features)
+        self._running_needed = round(settings.uncalibrated_s / settings.features.step_s)
+        self._probe: Probe = probe if probe is not None else NoProbe()
+        self._state = State.STARTING
+        self._stopped = False
+        self.steps: list[PowerStep] | None = None
+        """Set to a list to collect feature steps (calibration)."""
+
+    @property
+    def state(self) -> State:
+        """The state after the last event."""
+        return State.STOPPED if self._stopped else self._state
+
+    def feed(self, event: Event) -> list[Output]:
+        """Take one event; give what follows from it, in order."""
+        self._probe.start()
+        match event:
+            case EegChunk():
+                return self._chunk(event)
+            case Marker():
+                self._marker(event)
+                return []
+            case BoldFrame():
+                return self._frame(event)
+            case Tick():
+                return self._tick(event)
+            case Command():
+                self._command(event)
+                return []
+            case _:
+                return []
+
+    def _chunk(self, event: EegChunk) -> list[Output]:
+        out: list[Output] = []
+        for chunk in self.timeline(event):
+            for marker in self.triggers.chunk(chunk):
+                self._trigger(marker)
+            self._probe.lap("align")
+            cleaned = self.lane.chunk(chunk)
+            self._probe.lap("clean_eeg")
+            for clean in cleaned:
+                out.append(clean)
+                for step in self.features(clean):
+                    out.extend(self._step(step))
+            self._probe.start()
+        return out
+
+    def _marker(self, event: Marker) -> None:
+        for marker in self.triggers.marker(event):
+            self._trigger(marker)
+
+    def _trigger(self, marker: Marker) -> None:
+        if marker.sample is not None and self.triggers.is_volume(marker):
+            self.lane.trigger(marker.sample)
+
+    def _step(self, step: PowerStep) -> list[Output]:
+        if self.steps is not None:
+            self.steps.append(step)
+        power = step.power.reshape(-1)
+        trusted = step.valid and not step.flags & (Flag.WARMING | Flag.UNSYNCED | Flag.GAP | Flag.CLOCK_STEP)
+        if self._running is not None and trusted:
+            self._running.add(log_power(power))
+        self.windows.eeg(step.index, power, step.end_time, step.flags, valid=trusted)
+        self._probe.lap("features")
+        if (step.index + 1) % self._steps_per_tick:
+            return []
+        return self._decide(step.end_time)
+
+    def _frame(self, event: BoldFrame) -> list[Output]:
+        onset = self.triggers.volume_onset(event.index - self.settings.bold_first_volume)
+        if onset is None:
+            acquired = SessionTime(event.received - self.settings.bold_latency_s - event.tr / 2)
+            frame = replace(event, acquired=acquired, flags=event.flags | Flag.UNSYNCED)
+        else:
+            frame = replace(event, acquired=SessionTime(onset + event.tr / 2))
+        self.windows.bold(frame)
+        return [frame]
+
+    def _tick(self, event: Tick) -> list[Output]:
+        newest = self.windows.eeg_end
+        if newest is not None and event.at - newest <= self.settings.windows.age_eeg_max_s:
+            return []
+        return self._decide(event.at)
+
+    def _command(self, event: Command) -> None:
+        if event.action == "stop":
+            self._stopped = True
+        elif event.action == "arm":
+            self._stopped = False
+        if self.decision is not None and event.action in {"stop", "arm"}:
+            self.decision.command(event.action)
+
+    def _decide(self, end: SessionTime) -> list[Output]:
+        window = self._window(end)
+        out: list[Output] = [window]
+        self._update_state(window)
+        self._probe.lap("window")
+        if self.model is None or self.decision is None:
+            return out
+        prediction = self.model(window)
+        self._probe.lap("model")
+        out.append(prediction)
+        decided = self.decision(prediction)
+        self._probe.lap("decide")
+        if decided is not None:
+            out.append(decided)
+        return out
+
+    def _window(self, end: SessionTime) -> Window:
+        power = self.windows.power_steps()
+        extra = Flag.NONE
+        baseline = self._baseline
+        if baseline is None and self._running is not None:
+            extra = Flag.UNCALIBRATED
+            if self._running.n >= self._running_needed:
+                baseline = self._running.freeze()
+            else:
+                extra |= Flag.WARMING
+        eeg = None if power is None or baseline is None else baseline.z(log_power(power))
+        return self.windows.cut(end, eeg, extra)
+
+    def _update_state(self, window: Window) -> None:
+        if window.eeg_valid and window.bold_valid:
+            self._state = State.WARMING if window.flags & Flag.WARMING else State.RUNNING
+        elif self._state in {State.STARTING, State.WARMING} and (
+            window.flags & Flag.WARMING or not np.isfinite(window.age_bold)
+        ):
+            self._state = State.WARMING
+        else:
+            self._state = State.DEGRADED
+
+
+class BoldCore:
+    """The BOLD lane as a core: volumes in, frames out.
+
+    A volume that cannot be used (another grid in mid-run) is refused: it is counted in ``refused``, with the reason in
+    ``reasons``, and the run goes on.
+    """
+
+    def __init__(self, lane: BoldLane) -> None:
+        self.lane = lane
+        self.refused = 0
+        self.reasons: list[str] = []
+
+    def feed(self, event: Event) -> list[Output]:
+        """Take one event; give a frame for a volume that can be used."""
+        if not isinstance(event, Volume):
+            return []
+        try:
+            return [self.lane(event)]
+        except FormatError as error:
+            self.refused += 1
+            self.reasons.append(str(error))
+            return []
+
+
+@dataclass(frozen=True)
+class BoldSetup:
+    """All that the BOLD core is made with; travels to its process."""
+
+    settings: BoldLaneSettings
+    labels: LabelImage | None
+    reference: tuple[Array, F64] | None = None
+    """Volume and affine that motion is measured against; None takes the run's first volume."""
+    baseline: F32 | None = None
+    """Mean intensity per region from a calibration run; None takes the run's first seconds."""
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Names of the regions, in order."""
+        return self.labels.names if self.labels is not None else ("brain",)
+
+    def core(self) -> BoldCore:
+        """Make the core."""
+        labels = self.labels
+        return BoldCore(
+            BoldLane(
+                self.settings,
+                None if labels is None else labels.data,
+                None if labels is None else labels.affine,
+                self.regions,
+                self.reference,
+                self.baseline,
+            )
+        )
+
+
+def _whole(long_s: float, short_s: float) -> int:
+    count = round(long_s / short_s)
+    if count < 1 or abs(count * short_s - long_s) > 1e-9 * long_s:
+        raise ValueError(f"{long_s} s is not a whole number of steps of {short_s} s")
+    return count

@@ -1,0 +1,165 @@
+"""One step of the loop, the same live and in replay: number, record, feed, hand out.
+
+Feed order is the truth: an event is numbered and given to the recorder before anything is done with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from streamer.clock import Clock
+from streamer.contracts import Sink
+from streamer.emit.gate import Gate
+from streamer.engine import EegCore
+from streamer.messages import (
+    BoldFrame,
+    CleanEeg,
+    EegChunk,
+    Event,
+    Flag,
+    Health,
+    Marker,
+    Output,
+    Prediction,
+    SessionTime,
+    Tick,
+    Trigger,
+    Veto,
+    Volume,
+    Window,
+)
+from streamer.meter import Meter
+
+
+class Journal(Protocol):
+    """Where events are recorded; never blocks."""
+
+    def record(self, number: int, event: Event, /) -> None: ...
+
+    def losses(self) -> dict[str, int]: ...
+
+
+class Loop:
+    """Number, record, feed, hand out.
+
+    Parameters
+    ----------
+    core : EegCore
+    clock : Clock
+        Live, or moved by the recording.
+    gate : Gate
+        The last check before a trigger leaves.
+    sinks : sequence of Sink
+        Each gets every output; a trigger only when the gate admits it.
+    journal : Journal or None
+        Where events are recorded.
+    meter : Meter
+    """
+
+    def __init__(
+        self, core: EegCore, clock: Clock, gate: Gate, sinks: Sequence[Sink], journal: Journal | None, meter: Meter
+    ) -> None:
+        self.core = core
+        self.clock = clock
+        self.gate = gate
+        self.sinks = sinks
+        self.journal = journal
+        self.meter = meter
+        self.number = 0
+        self.volumes_seen: set[tuple[str, int]] = set()
+        self.flags = Flag.NONE
+        self.last_eeg: SessionTime | None = None
+        self.recording_failed = False
+
+    def handle(self, event: Event) -> list[Output]:
+        """Take one event through the whole loop; gives what the core made of it."""
+        self._count(event)
+        if self.journal is not None:
+            self.journal.record(self.number, event)
+        self.number += 1
+        outputs = self.core.feed(event)
+        for output in outputs:
+            self._hand_out(output)
+        return outputs
+
+    def _count(self, event: Event) -> None:
+        counts = self.meter.counts
+        match event:
+            case EegChunk():
+                counts["chunks"] += 1
+                counts["samples"] += len(event.data)
+                self.last_eeg = event.received
+                self.meter.add("eeg_transport", event.received - float(event.times[-1]))
+            case Marker():
+                counts["markers"] += 1
+            case Volume():
+                counts["volumes"] += 1
+                self.volumes_seen.add((event.series, event.index))
+            case BoldFrame():
+                counts["bold_frames"] += 1
+            case Tick():
+                self.meter.add("loop_lag", event.lag)
+            case _:
+                counts["other_events"] += 1
+
+    def _hand_out(self, output: Output) -> None:
+        now = self.clock.now()
+        counts = self.meter.counts
+        match output:
+            case Window():
+                counts["windows"] += 1
+                self.flags = output.flags
+                return
+            case Prediction():
+                counts["decisions"] += 1
+                output = replace(output, ready=now)
+                self.meter.add("sample_to_decision", now - output.about)
+            case Trigger():
+                admitted, reason = self.gate.admit(output, now)
+                if not admitted:
+                    output = Veto(output.window, f"gate: {reason}", output.about)
+                    counts["vetoes"] += 1
+                else:
+                    counts["triggers"] += 1
+                    self.meter.add("sample_to_trigger", now - output.about)
+            case Veto():
+                counts["vetoes"] += 1
+            case BoldFrame():
+                if output.acquired is not None:
+                    self.meter.add("volume_to_frame", now - output.acquired - output.tr / 2)
+            case CleanEeg():
+                counts["clean_samples"] += len(output.data)
+        for sink in self.sinks:
+            sink.put(output)
+
+    def lost_volumes(self) -> int:
+        """Count acquisition numbers that are missing between the first and the last of each series."""
+        lost = 0
+        for series in {s for s, _ in self.volumes_seen}:
+            indices = [i for s, i in self.volumes_seen if s == series]
+            lost += max(indices) - min(indices) + 1 - len(indices)
+        return lost
+
+    def losses(self) -> dict[str, int]:
+        """Count all that was lost, by name."""
+        found = {"samples": self.core.timeline.lost_samples, "volumes": self.lost_volumes()}
+        if self.journal is not None:
+            found.update({f"recording_{k}": v for k, v in self.journal.losses().items()})
+        for sink in self.sinks:
+            found.update({f"{sink.name}_{k}": v for k, v in sink.losses().items()})
+        return found
+
+    def health(self, queues: dict[str, int], notes: tuple[str, ...] = ()) -> Health:
+        """Sum up how the loop is."""
+        return Health(
+            state=self.core.state,
+            at=self.clock.now(),
+            counts=dict(self.meter.counts),
+            losses=self.losses(),
+            latency_ms=self.meter.latency_ms(),
+            queues=queues,
+            flags=self.flags | (Flag.RECORDING_LOST if self.recording_failed else Flag.NONE),
+            notes=notes,
+        )

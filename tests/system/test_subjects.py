@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.pipeline import Plan, make_model
+from models.subjects import read_subject
+from models.training import TrainSettings
+from streamer.calibrate import calibrate_recording, labelled_windows
+from streamer.config import Config, ModelSection
+from streamer.decode.card import load_card
+from streamer.simulate.session import SimulationSettings, simulate_session
+
+pytestmark = pytest.mark.system
+
+SMALL = SimulationSettings(
+    seed=11, n_channels=12, sfreq=1000.0, grid=(24, 24, 8), calibration_s=32.0, n_blocks=4, block_s=8.0, gradient_v=1e-3
+)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("subjects") / "sub-01"
+    simulate_session(folder, SMALL, workers=1)
+    return folder
+
+
+def test_a_session_becomes_the_windows_that_the_loop_makes_of_it(session: Path) -> None:
+    found = read_subject(session, Config(), "sub-01")
+    bare = Config(model=ModelSection(card="none"))
+    calibration = calibrate_recording(session / "calibration" / "recording.toml", bare)
+    made = {
+        round(float(w.end), 6): w for w, _ in labelled_windows(session / "task" / "recording.toml", bare, calibration)
+    }
+    assert len(found) > 100
+    for k in range(0, len(found), 11):
+        window = made[round(float(found.time[k]), 6)]
+        assert np.array_equal(found.eeg[k], window.eeg)
+        assert np.array_equal(found.bold[k], window.bold)
+        assert found.valid[k].tolist() == [window.eeg_valid, window.bold_valid]
+        inside = [b for b in found.blocks if b.onset_s <= window.end < b.onset_s + b.duration_s]
+        assert [found.classes.index(b.label) for b in inside] == ([found.label[k]] if found.label[k] >= 0 else [])
+    assert {b.label for b in found.blocks} == {"rest", "task"}
+    assert len(found.blocks) == 4
+    assert found.inputs.channels == calibration.channels
+    assert found.inputs.regions == calibration.regions
+    assert found.inputs.sfreq == 250.0
+
+
+def test_sessions_become_a_model_in_several_processes(session: Path, tmp_path: Path) -> None:
+    sessions = tuple(tmp_path / name for name in ("a", "b", "c"))
+    for link in sessions:
+        link.symlink_to(session)
+    told: list[float] = []
+    plan = Plan(
+        tmp_path / "out",
+        subjects=0,
+        datasets=sessions,
+        training=TrainSettings(epochs=1),
+        jobs=2,
+        work=tmp_path / "work",
+    )
+    made = make_model(plan, Config(), lambda _, part: told.append(part), lambda _: None)
+    assert load_card(tmp_path / "out" / "default.toml") == made.loaded
+    assert made.split.test == ("c",)
+    assert sorted(p.name for p in (tmp_path / "work").iterdir()) == ["a.npz", "b.npz", "best.pt", "c.npz"]
+    assert told[-1] == 0.5
+    assert 1.0 in told
+    # what was given is still there
+    assert (session / "task" / "recording.toml").exists()

@@ -1,0 +1,106 @@
+"""What the rig does and when, without playing it."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamer.acquire.recorded_bold import BoldPart
+from streamer.acquire.recordings import EegPart, Recording
+from streamer.formats.brainvision import FileMarker, read_brainvision, write_brainvision
+from streamer.messages import ChannelInfo
+from streamer.rig.schedule import Action, RigSettings, SendChunk, SendMarker, WriteVolume, schedule
+
+TR = 0.5
+N = 60
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Recording:
+    """32.013 s at 1 kHz, 60 volumes; nothing of the volumes is read."""
+    markers = [FileMarker("Response", "R128", 1000 + 500 * k) for k in range(N)]
+    write_brainvision(
+        tmp_path / "e.vhdr", 1000.0, [ChannelInfo("Cz", "eeg")], [np.zeros((32_013, 1), np.int16)], markers
+    )
+    onsets = tuple(1.0 + TR * k for k in range(N))
+
+    def refuse(k: int) -> object:
+        raise AssertionError(f"volume {k} was read")
+
+    bold = BoldPart(
+        tuple(range(N)),
+        TR,
+        "R128",
+        0,
+        onsets,
+        tuple(t + TR + 0.3 for t in onsets),
+        refuse,
+        refuse,  # type: ignore[arg-type]
+    )
+    return Recording("r", EegPart(read_brainvision(tmp_path / "e.vhdr")), bold)
+
+
+def test_every_sample_marker_and_volume_once(recording: Recording):
+    timed = list(schedule(recording, RigSettings()))
+    assert [t for t, _ in timed] == sorted(t for t, _ in timed)
+    chunks = [a for _, a in timed if isinstance(a, SendChunk)]
+    assert chunks[0].start == 0
+    assert chunks[-1].stop == 32_013
+    assert all(a.stop == b.start for a, b in itertools.pairwise(chunks))
+    assert sorted(a.sample for _, a in timed if isinstance(a, SendMarker)) == [1000 + 500 * k for k in range(N)]
+    complete = [(a.k, t) for t, a in timed if isinstance(a, WriteVolume) and a.part + 1 == a.parts]
+    assert complete == [(k, pytest.approx(1.0 + TR * (k + 1) + 0.3)) for k in range(N)]
+
+
+def test_markers_come_before_with_and_after_their_chunk(recording: Recording):
+    sent = {"before": 0, "with": 0, "after": 0}
+    chunk_of: dict[int, float] = {}
+    order: list[Action] = []
+    for at, action in schedule(recording, RigSettings()):
+        order.append(action)
+        if isinstance(action, SendChunk):
+            chunk_of |= dict.fromkeys(range(action.start, action.stop), at)
+    for position, (at, action) in enumerate(schedule(recording, RigSettings())):
+        if isinstance(action, SendMarker):
+            away = at - chunk_of[action.sample]
+            assert abs(away) <= 0.1 + 1e-9
+            sent["before" if away < 0 else "after" if away > 0 else "with"] += 1
+            if away == 0:
+                previous = order[position - 1]
+                assert isinstance(previous, SendChunk)
+                assert previous.start <= action.sample < previous.stop
+    assert min(sent.values()) > N // 6
+
+
+def test_some_files_come_in_two_halves(recording: Recording):
+    actions = [(t, a) for t, a in schedule(recording, RigSettings()) if isinstance(a, WriteVolume)]
+    firsts = {a.k: t for t, a in actions if (a.part, a.parts) == (0, 2)}
+    seconds = {a.k: t for t, a in actions if (a.part, a.parts) == (1, 2)}
+    assert firsts.keys() == seconds.keys()
+    assert 0 < len(firsts) < N
+    assert all(seconds[k] - firsts[k] == pytest.approx(0.05) for k in firsts)
+
+
+def test_the_same_seed_plays_the_same(recording: Recording):
+    assert list(schedule(recording, RigSettings())) == list(schedule(recording, RigSettings()))
+    assert list(schedule(recording, RigSettings())) != list(schedule(recording, RigSettings(seed=1)))
+
+
+def test_a_part_of_it(recording: Recording):
+    timed = list(schedule(recording, RigSettings(start_s=10.0, stop_s=20.0)))
+    chunks = [a for _, a in timed if isinstance(a, SendChunk)]
+    assert (chunks[0].start, chunks[-1].stop) == (10_000, 20_000)
+    samples = sorted(a.sample for _, a in timed if isinstance(a, SendMarker))
+    assert (samples[0], samples[-1], len(samples)) == (10_000, 19_500, 20)
+    volumes = sorted(a.k for _, a in timed if isinstance(a, WriteVolume) and a.part + 1 == a.parts)
+    # from the first that begins in it to the last that is known in it
+    assert volumes == list(range(18, 37))
+    assert min(t for t, _ in timed) >= 10.0
+
+
+def test_the_end_must_lie_behind_the_start():
+    with pytest.raises(ValueError, match="expected an end after the start"):
+        RigSettings(start_s=5.0, stop_s=5.0)
