@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 3 a source or the broker is absent, 4
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -56,6 +57,8 @@ def _add_verbs() -> None:
 
 def main() -> None:
     """Run the command line."""
+    # SIGTERM ends a command as Ctrl-C does, so that its child processes end with it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     _add_verbs()
     try:
         app(standalone_mode=True)

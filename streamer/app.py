@@ -15,8 +15,7 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +24,6 @@ import numpy as np
 from streamer import wire
 from streamer.acquire.lsl import EegDescription, LslEegSource, LslMarkerSource
 from streamer.bold_process import BoldProcess
-from streamer.broker import EmbeddedBroker
 from streamer.calibration import save_calibration
 from streamer.clock import LiveClock, wall_time_stamp
 from streamer.compose import CALIBRATION, REGION_NAMES, REGIONS, Parts, compose, make_eeg_core, make_header, versions
@@ -37,11 +35,12 @@ from streamer.emit.mqtt import MqttSink
 from streamer.emit.recorder import Recorder
 from streamer.emit.results import ResultsSink
 from streamer.engine import EegCore
-from streamer.errors import BrokerError, UsageError
+from streamer.errors import UsageError
 from streamer.formats.nifti import write_nifti
 from streamer.loop import Loop
 from streamer.messages import Event, SessionTime, SourceState, Tick
 from streamer.meter import Meter
+from streamer.publishing import publishing
 from streamer.session_log import MachineLock, close_log, open_log
 from streamer.summary import RunSummary
 
@@ -140,7 +139,7 @@ class _Session:
     async def run(self) -> RunSummary:
         async with contextlib.AsyncExitStack() as stack:
             self._watch_signals(stack)
-            mqtt = await stack.enter_async_context(self._mqtt())
+            mqtt = await stack.enter_async_context(publishing(self.config.mqtt, self.name, self.clock, self._note))
             sources, eeg = await self._open_sources(stack, mqtt)
             if eeg is None and self.config.eeg.enabled:
                 self.notes.append("stopped before the EEG stream was found")
@@ -179,6 +178,11 @@ class _Session:
                     await asyncio.to_thread(recorder.close)
             return self._summary(loop, [*sources, *([self._markers] if self._markers is not None else [])])
 
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        self.options.say(text)
+        log.warning("%s", text)
+
     def _watch_signals(self, stack: contextlib.AsyncExitStack) -> None:
         loop = asyncio.get_running_loop()
 
@@ -192,32 +196,6 @@ class _Session:
             with contextlib.suppress(NotImplementedError, ValueError):
                 loop.add_signal_handler(number, stop)
                 stack.callback(loop.remove_signal_handler, number)
-
-    @asynccontextmanager
-    async def _mqtt(self) -> AsyncGenerator[MqttSink]:
-        broker: EmbeddedBroker | None = None
-        url = self.config.mqtt.broker
-        if url == "embedded":
-            broker = EmbeddedBroker()
-            try:
-                await asyncio.to_thread(broker.start)
-                url = broker.url
-            except BrokerError as error:
-                # the loop must run without a broker: results wait in the bounded queue and are counted
-                self.notes.append(f"no broker: {error}")
-                log.warning("no broker: %s", error)
-                url = "mqtt://127.0.0.1:1883"
-        mqtt = MqttSink(self.config.mqtt, url, self.name, self.clock)
-        task = asyncio.create_task(mqtt.run(), name="mqtt")
-        try:
-            yield mqtt
-        finally:
-            await mqtt.close()
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            if broker is not None:
-                await asyncio.to_thread(broker.stop)
 
     async def _open_sources(
         self, stack: contextlib.AsyncExitStack, mqtt: MqttSink
@@ -358,6 +336,7 @@ class _Session:
                 loop.recording_failed = recorder.failed is not None
                 notes += [] if recorder.failed is None else [f"recording: {recorder.failed}"]
             notes += [] if not mqtt.problem else [f"broker: {mqtt.problem}"]
+            notes += [] if self.parts.model is None else self.parts.model.notes
             health = loop.health(queues, tuple(notes))
             mqtt.put(health)
             if health.state is not state:
@@ -369,7 +348,7 @@ class _Session:
 
     def _summary(self, loop: Loop | None, sources: Sequence[Source]) -> RunSummary:
         seconds = self.last - self.first if self.first is not None and self.last is not None else 0.0
-        notes = list(self.notes)
+        notes = [*self.notes, *([] if self.parts.model is None else self.parts.model.notes)]
         losses: dict[str, int] = {}
         latency = self.meter.latency_ms()
         if loop is not None:

@@ -74,6 +74,11 @@ class EmbeddedBroker:
         """The child's process; None when it does not run."""
         return None if self._child is None else self._child.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the child runs."""
+        return self._child is not None and self._child.poll() is None
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -118,6 +123,27 @@ class EmbeddedBroker:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._child = self._folder = self._port = None
+
+    def revive(self) -> bool:
+        """Start the broker again on its port if it has died; tells whether it had.
+
+        Raises
+        ------
+        BrokerError
+            It does not start again.
+        """
+        if self._port is None or self.alive:
+            return False
+        port = self._port
+        self.stop()
+        said = self._try(port)
+        if said:
+            self.stop()
+        # clients know the port: it is kept, also for another attempt
+        self._port = port
+        if said:
+            raise BrokerError(f"the embedded broker ({self.kind}) died and does not start again:\n{said}")
+        return True
 
     def _try(self, port: int) -> str:
         # an empty text, or why it did not work

@@ -49,7 +49,14 @@ def default_card() -> Path:
     return Path(str(files("models.zoo"))) / "default.toml"
 
 
-def compose(config: Config, labels: LabelImage | None = None, calibration: Calibration | None = None) -> Parts:
+def compose(
+    config: Config,
+    labels: LabelImage | None = None,
+    calibration: Calibration | None = None,
+    *,
+    has_eeg: bool = True,
+    has_bold: bool = True,
+) -> Parts:
     """Load what the settings name.
 
     Parameters
@@ -59,6 +66,8 @@ def compose(config: Config, labels: LabelImage | None = None, calibration: Calib
         Regions that a recording brings; the configuration's own come first.
     calibration : Calibration, optional
         Taken when the configuration names none.
+    has_eeg, has_bold : bool
+        What the session or recording brings.
 
     Raises
     ------
@@ -72,6 +81,7 @@ def compose(config: Config, labels: LabelImage | None = None, calibration: Calib
     if config.model.calibration is not None:
         calibration = load_calibration(config.model.calibration)
     config = _with_thresholds(config, calibration)
+    config = _with_vetoes(config, has_eeg=has_eeg and config.eeg.enabled, has_bold=has_bold and config.bold.enabled)
     card = None
     model = None
     if config.model.card != "none":
@@ -90,6 +100,13 @@ def _with_thresholds(config: Config, calibration: Calibration | None) -> Config:
         return config
     update = {"threshold_on": calibration.threshold_on, "threshold_off": calibration.threshold_off}
     return config.model_copy(update={"decision": config.decision.model_copy(update=update)})
+
+
+def _with_vetoes(config: Config, *, has_eeg: bool, has_bold: bool) -> Config:
+    # in a session of one modality the other's absence is no fault
+    absent = {name for name, there in (("NO_EEG", has_eeg), ("NO_BOLD", has_bold)) if not there}
+    veto = tuple(name for name in config.decision.veto if name not in absent)
+    return config.model_copy(update={"decision": config.decision.model_copy(update={"veto": veto})})
 
 
 def make_eeg_core(

@@ -234,7 +234,8 @@ def prepare(
         Session seconds per second; None as fast as it goes.
     sinks : tuple of Sink
     """
-    parts = compose(config, origin.labels, calibration)
+    has_bold = origin.recording is None or origin.recording.bold is not None
+    parts = compose(config, origin.labels, calibration, has_eeg=origin.sfreq is not None, has_bold=has_bold)
     meter = Meter()
     core = make_eeg_core(parts, origin.sfreq, origin.channels, meter)
     clock = ReplayClock(speed)
