@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import aiomqtt
 import psutil
@@ -165,3 +166,17 @@ async def test_it_starts_beside_a_running_loop() -> None:
         await asyncio.to_thread(broker.stop)
         turning.cancel()
         await asyncio.gather(turning, return_exceptions=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_broker_that_died_comes_back_on_its_port(kind: Literal["mosquitto", "amqtt"]) -> None:
+    with EmbeddedBroker(kind=kind) as broker:
+        url = broker.url
+        assert broker.alive
+        assert not broker.revive()
+        assert broker.pid is not None
+        os.kill(broker.pid, signal.SIGKILL)
+        assert wait_until(lambda: not broker.alive)
+        assert broker.revive()
+        assert broker.alive
+        assert broker.url == url

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import pyxdf
-from streamer.acquire.recordings import open_recording
 
+from streamer.acquire.recordings import open_recording
 from streamer.child import child
 from streamer.clock import pause
 from streamer.emit.results import read_predictions, read_triggers
@@ -47,17 +47,32 @@ def live(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     ):
         running = run.wait_for(lambda m: m.get("event") == "running", 60)
         port = running["broker"].rsplit(":", 1)[-1]
-        with subprocess.Popen(
-            [subscriber, "-p", port, "-t", "eegfmri/#", "-v"], stdout=subprocess.PIPE, text=True
-        ) as foreign:
+        # a file, not a pipe: a pipe that nobody reads would stop the client
+        with (
+            (out / "heard").open("wb") as heard,
+            subprocess.Popen([subscriber, "-p", port, "-t", "eegfmri/#", "-v"], stdout=heard) as foreign,
+        ):
+            dashboard_survives_being_killed(running["broker"], out)
             done = rig.wait_for(lambda m: m.get("state") == "done", LIVE_S + 60)
             pause(1.5)
             run.process.send_signal(signal.SIGTERM)
             summary = run.wait_for(lambda m: m.get("event") == "summary", 30)
             code = run.process.wait(10)
             foreign.terminate()
-            heard = foreign.communicate(timeout=5)[0].splitlines()
-    return {"out": out, "sent": done, "summary": summary, "code": code, "heard": heard, "task": task}
+    heard_lines = (out / "heard").read_text().splitlines()
+    return {"out": out, "sent": done, "summary": summary, "code": code, "heard": heard_lines, "task": task}
+
+
+def dashboard_survives_being_killed(broker: str, out: Path) -> None:
+    """Open a dashboard, kill it, open another while the loop runs: what the loop loses by it shows in its losses."""
+    with child("dashboard", "--broker", broker, "--offscreen", "--screenshot", str(out / "first.png")) as first:
+        pause(4.0)
+        first.process.kill()
+    picture = out / "second.png"
+    with child("dashboard", "--broker", broker, "--offscreen", "--after", "6", "--screenshot", str(picture)) as second:
+        second.process.wait(30)
+        assert second.process.returncode == 0, second.text()
+    assert picture.stat().st_size > 20_000
 
 
 def test_nothing_is_lost(live: dict[str, Any]):

@@ -80,9 +80,7 @@ def test_every_real_volume_and_every_real_sample_goes_through(paired: Path):
     export.mkdir()
     config = Config(
         session=SessionSection(name="real", directory=paired / "sessions"),
-        bold=BoldSection(
-            directory=export, regions=paired / "regions.nii.gz", region_names=paired / "regions.tsv"
-        ),
+        bold=BoldSection(directory=export, regions=paired / "regions.nii.gz", region_names=paired / "regions.tsv"),
         model=ModelSection(card="none"),
         output=OutputSection(clean_eeg_stream=False),
     )
