@@ -68,7 +68,7 @@ ADVICE = {
     "STALE": "Data is older than allowed: check the scanner's export and the processor load.",
     "LATE": "Data arrives late: check the network and the processor load.",
     "MOTION": "Head motion is above its limit: remind the participant to lie still.",
-    "UNCALIBRATED": "No calibration was given: baselines come from this run.",
+    "UNCALIBRATED": "No calibration was given: baselines come from this run, and no trigger fires.",
     "WARMING": "Templates and baselines are still settling.",
 }
 """What to do about a flag, the most urgent first."""

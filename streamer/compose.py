@@ -103,9 +103,9 @@ def _with_thresholds(config: Config, calibration: Calibration | None) -> Config:
 
 
 def _with_vetoes(config: Config, *, has_eeg: bool, has_bold: bool) -> Config:
-    # in a session of one modality the other's absence is no fault
-    absent = {name for name, there in (("NO_EEG", has_eeg), ("NO_BOLD", has_bold)) if not there}
-    veto = tuple(name for name in config.decision.veto if name not in absent)
+    # in a session of one modality the other's absence is no fault, and without EEG there is nothing to be in step with
+    needless = {"NO_EEG", "UNSYNCED"} if not has_eeg else {"NO_BOLD"} if not has_bold else set[str]()
+    veto = tuple(name for name in config.decision.veto if name not in needless)
     return config.model_copy(update={"decision": config.decision.model_copy(update={"veto": veto})})
 
 

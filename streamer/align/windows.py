@@ -153,7 +153,7 @@ class WindowBuilder:
         s = self.settings
         newest, _, _, newest_flags = self._frames[-1]
         age = end - newest
-        flags = newest_flags & (Flag.MOTION | Flag.WARMING | Flag.UNCALIBRATED)
+        flags = newest_flags & (Flag.MOTION | Flag.WARMING | Flag.UNCALIBRATED | Flag.UNSYNCED)
         if age > s.age_bold_max_s:
             return None, age, flags | Flag.STALE
         out = np.empty((s.bold_steps, self._n_regions), np.float32)

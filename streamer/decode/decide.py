@@ -73,6 +73,8 @@ class DecisionSettings(Settings):
         "NO_EEG",
         "NO_BOLD",
         "BAD_CHANNELS",
+        "CLIPPED",
+        "UNCALIBRATED",
     )
     """Flags of a window that forbid a trigger. A session of one modality alone leaves out the other's NO_ flag."""
 

@@ -62,7 +62,7 @@ def test_no_trigger_in_the_refractory_time_and_the_next_right_after_its_dwell() 
 
 def test_a_vetoed_window_never_fires_and_says_so_once_a_second() -> None:
     decision = Decision(PLAIN, CLASSES)
-    held = run(decision, [0.9] * 31, flags=Flag.MOTION | Flag.STALE | Flag.UNCALIBRATED)
+    held = run(decision, [0.9] * 31, flags=Flag.MOTION | Flag.STALE | Flag.RECORDING_LOST)
     assert all(isinstance(v, Veto) for v in held)
     assert [v.about for v in held] == pytest.approx([0.5, 1.5, 2.5])
     assert held[0].reason == "MOTION, STALE"
@@ -74,9 +74,9 @@ def test_a_vetoed_window_never_fires_and_says_so_once_a_second() -> None:
 
 
 def test_flags_that_veto_nothing_ride_along() -> None:
-    (trigger,) = run(Decision(PLAIN, CLASSES), [0.9] * 6, flags=Flag.UNCALIBRATED)
-    assert trigger.flags == Flag.UNCALIBRATED
-    assert trigger.reason.endswith("flags UNCALIBRATED")
+    (trigger,) = run(Decision(PLAIN, CLASSES), [0.9] * 6, flags=Flag.RECORDING_LOST)
+    assert trigger.flags == Flag.RECORDING_LOST
+    assert trigger.reason.endswith("flags RECORDING_LOST")
 
 
 def test_the_cap_per_minute_holds_in_any_minute() -> None:
@@ -122,7 +122,7 @@ def test_time_that_jumps_back_does_not_shorten_the_refractory_time_or_lift_the_c
         st.tuples(
             st.floats(0, 1),
             st.sampled_from([0.1, 0.1, 0.1, 0.1, 0.3, 2.0]),
-            st.sampled_from([Flag.NONE, Flag.NONE, Flag.NONE, Flag.UNCALIBRATED, Flag.MOTION, Flag.GAP]),
+            st.sampled_from([Flag.NONE, Flag.NONE, Flag.NONE, Flag.RECORDING_LOST, Flag.MOTION, Flag.GAP]),
         ),
         max_size=300,
     ),
