@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 3 a source or the broker is absent, 4
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from importlib import import_module
@@ -57,6 +58,9 @@ def _add_verbs() -> None:
 
 def main() -> None:
     """Run the command line."""
+    # the order in which a product is summed must not depend on the number of cores: a replay gives the same bits
+    for library in ("OPENBLAS", "MKL", "VECLIB", "BLIS"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     # SIGTERM ends a command as Ctrl-C does, so that its child processes end with it
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     _add_verbs()

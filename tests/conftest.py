@@ -17,6 +17,8 @@ SHARED = ROOT.parent / "shared" / "data"
 # before pylsl is imported anywhere: no packet leaves this machine
 os.environ["LSLAPICFG"] = str(ROOT / "streamer" / "lsl_api.cfg")
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+# before numpy is: the tests compare bits with what `streamer` made in processes of its own
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # a broker that apt installed lies where an ordinary user's PATH does not look
 os.environ["PATH"] += os.pathsep + "/usr/sbin"
 
