@@ -165,7 +165,8 @@ class WindowBuilder:
             while position >= 0 and frames[position][0] > at:
                 position -= 1
             if position < 0:
-                return None, age, flags
+                # the run is younger than the history that the model needs
+                return None, age, flags | Flag.WARMING
             acquired, regions, tr, _ = frames[position]
             if at - acquired > s.hold_max_trs * tr or not np.isfinite(regions).all():
                 return None, age, flags

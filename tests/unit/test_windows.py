@@ -103,6 +103,17 @@ def test_frames_that_come_out_of_order_are_put_in_order():
     np.testing.assert_array_equal(one.cut(SessionTime(7.5), None).bold, two.cut(SessionTime(7.5), None).bold)
 
 
+def test_bold_that_is_too_young_for_its_history_is_masked_and_warming():
+    windows = builder()
+    for k in range(5):
+        windows.bold(frame(float(k)))
+    young = windows.cut(SessionTime(4.5), None)
+    assert not young.bold_valid
+    assert young.flags & Flag.WARMING
+    windows.bold(frame(5.0))
+    assert windows.cut(SessionTime(5.5), None).bold_valid
+
+
 def test_old_bold_is_masked_and_called_stale():
     windows = builder()
     for k in range(8):
