@@ -114,6 +114,8 @@ class BoldMessage(Payload, frozen=True, kw_only=True, tag="bold"):
     """What the BOLD lane made of one volume."""
 
     index: int
+    series: str = ""
+    """The run of the scanner: numbers start anew in another."""
     acquired: float | None
     received: float
     regions: list[float | None]
@@ -236,6 +238,7 @@ def from_bold(frame: BoldFrame) -> BoldMessage:
     """Put a BOLD frame on the wire."""
     return BoldMessage(
         index=frame.index,
+        series=frame.series,
         acquired=frame.acquired,
         received=frame.received,
         regions=[_finite(float(v)) for v in frame.regions],
