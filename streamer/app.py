@@ -175,7 +175,8 @@ class _Session:
                     if sink is not mqtt:
                         await sink.close()
                 if recorder is not None:
-                    await asyncio.to_thread(recorder.close)
+                    # XDF is made from the log afterwards: a long session must not keep Ctrl-C waiting
+                    await asyncio.to_thread(recorder.close, xdf=False)
             return self._summary(loop, [*sources, *([self._markers] if self._markers is not None else [])])
 
     def _note(self, text: str) -> None:

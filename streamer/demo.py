@@ -171,7 +171,8 @@ def _live(settings: DemoSettings, task: Path, result: DemoResult, say: Callable[
         pause(SETTLE_S)
         run.process.send_signal(signal.SIGTERM)
         summary = run.wait_for(lambda m: m.get("event") == "summary", 30.0)
-        run.process.wait(10.0)
+        # the summary comes first, then recording.xdf is written
+        run.process.wait(60.0)
     losses = summary["losses"]
     # what the rig sent is the truth; the loop's own count of gaps cannot see a loss at either end
     samples = int(done["samples"]) - int(summary["counts"]["samples"])

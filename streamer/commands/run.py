@@ -23,6 +23,7 @@ def run(
 
     from streamer.app import Options, run_session
     from streamer.config import load_config
+    from streamer.emit.recorder import write_xdf
 
     console = Console(highlight=False, soft_wrap=True)
 
@@ -50,5 +51,9 @@ def run(
         announce({"event": "summary", **summary.plain()})
     else:
         console.print(summary.table())
+    folder = Path(summary.folder)
+    if config.output.record and folder.exists():
+        say("all is on disk; writing recording.xdf from it (Ctrl-C leaves it out: `streamer convert` makes it later)")
+        write_xdf(folder)
     if summary.lost:
         raise typer.Exit(4)

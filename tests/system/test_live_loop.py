@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def live(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
             pause(1.5)
             run.process.send_signal(signal.SIGTERM)
             summary = run.wait_for(lambda m: m.get("event") == "summary", 30)
-            code = run.process.wait(10)
+            code = run.process.wait(60)
             foreign.terminate()
     heard_lines = (out / "heard").read_text().splitlines()
     return {"out": out, "sent": done, "summary": summary, "code": code, "heard": heard_lines, "task": task}
@@ -108,6 +109,15 @@ def test_the_recording_holds_every_sample_as_it_was_sent(live: dict[str, Any]):
     np.testing.assert_allclose(np.diff(eeg["time_stamps"]), 1 / truth.sfreq, atol=1e-6)
     markers = next(s for s in streams if s["info"]["type"][0] == "Markers")
     assert len(markers["time_series"]) == live["sent"]["markers"]
+
+
+def test_a_session_that_a_crash_left_without_xdf_is_converted_later(live: dict[str, Any], tmp_path: Path):
+    folder = shutil.copytree(live["out"] / "live", tmp_path / "crashed")
+    whole = (folder / "recording.xdf").read_bytes()
+    (folder / "recording.xdf").unlink()
+    command = [sys.executable, "-m", "streamer", "convert", str(folder), "--to", "xdf"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (folder / "recording.xdf").read_bytes() == whole
 
 
 def test_a_live_run_replays_to_the_same_predictions_and_triggers(live: dict[str, Any], tmp_path: Path):

@@ -103,7 +103,7 @@ def test_every_real_volume_and_every_real_sample_goes_through(paired: Path):
         pause(2.0)
         run.process.send_signal(signal.SIGTERM)
         summary = run.wait_for(lambda m: m.get("event") == "summary", 60)
-        run.process.wait(10)
+        run.process.wait(60)
     counts = summary["counts"]
     assert sent["volumes"] == counts["volumes"] == counts["bold_frames"] == N_VOLUMES
     assert sent["samples"] == counts["samples"]

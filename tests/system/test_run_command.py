@@ -72,6 +72,12 @@ def test_wrong_settings_are_all_listed_and_end_with_2(tmp_path: Path):
     assert "furlong" in done.stderr
 
 
+def test_a_folder_without_a_run_log_cannot_be_converted(tmp_path: Path):
+    done = streamer("convert", str(tmp_path))
+    assert done.returncode == 2
+    assert "no run log" in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [("fly",), ("run",), ("run", "SESSION.toml", "--colour"), ("replay",)])
 def test_wrong_arguments_end_with_2(arguments: tuple[str, ...]):
     done = streamer(*arguments)
