@@ -202,7 +202,12 @@ class Board:
         if store is not None and not store.rows.empty:
             self._restarted(first, store.rows.end)
             store = self.view.eeg
-        if store is None or store.rows.width != len(message.data_uv) or store.sfreq != message.sfreq:
+        # a rate that was measured wavers in its last digits: that is no other stream
+        if (
+            store is None
+            or store.rows.width != len(message.data_uv)
+            or abs(message.sfreq - store.sfreq) > 0.01 * store.sfreq
+        ):
             store = self.view.eeg = EegStore(len(message.data_uv), message.sfreq, EEG_SECONDS)
         store.put(first, message.t0, message.data_uv)
         self._see(store.newest)

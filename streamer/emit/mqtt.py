@@ -360,7 +360,8 @@ class MqttSink:
             case Health():
                 return "health", wire.from_health(item)
             case list():
-                return "preview/eeg", preview_of(item)
+                about = self._retained.get("about")
+                return "preview/eeg", preview_of(item, about.eeg_sfreq if isinstance(about, wire.About) else None)
             case _:
                 raise TypeError(f"{type(item).__name__} has no message")
 
@@ -374,10 +375,10 @@ def _kind(item: Output | Health | list[CleanEeg]) -> str:
     return "preview" if isinstance(item, list) else type(item).__name__.lower()
 
 
-def preview_of(hops: list[CleanEeg]) -> wire.EegPreview:
+def preview_of(hops: list[CleanEeg], sfreq: float | None = None) -> wire.EegPreview:
     """Make one preview message of consecutive hops; µV with two decimals, NaN as null.
 
-    The rate is that of the hops' own time stamps, Hz; 0 for a single sample.
+    ``sfreq`` is the nominal rate, Hz; None takes it from the hops' own time stamps (0 for a single sample).
     """
     data = np.concatenate([hop.data for hop in hops])
     times = np.concatenate([hop.times for hop in hops])
@@ -389,7 +390,7 @@ def preview_of(hops: list[CleanEeg]) -> wire.EegPreview:
     return wire.EegPreview(
         first_sample=hops[0].first_sample,
         t0=float(times[0]),
-        sfreq=round((len(times) - 1) / span, 3) if span > 0 else 0.0,
+        sfreq=sfreq if sfreq is not None else round((len(times) - 1) / span, 3) if span > 0 else 0.0,
         data_uv=[[v if math.isfinite(v) else None for v in channel] for channel in microvolts.tolist()],
         flags=wire.flag_names(flags),
     )

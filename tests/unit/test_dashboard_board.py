@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from dashboard.board import LAST_WILL, Board
@@ -170,6 +171,15 @@ def test_board_counts_triggers_once_by_their_id() -> None:
         board.take("one", message)
     assert board.view.predictions is not None
     assert (board.view.predictions.triggers, board.view.predictions.vetoes) == (1, 1)
+
+
+def test_a_rate_that_wavers_in_its_last_digits_empties_nothing() -> None:
+    board = Board("one")
+    board.take("one", about("one"))
+    for k, sfreq in enumerate((250.0, 249.999, 250.001, 250.0)):
+        board.take("one", preview(25 * k, sfreq=sfreq))
+    assert board.view.eeg is not None
+    assert int(np.isfinite(board.view.eeg.traces()).all(axis=1).sum()) == 100
 
 
 def test_a_preview_of_every_second_sample_is_numbered_on_its_own_grid() -> None:
