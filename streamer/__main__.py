@@ -19,7 +19,7 @@ from rich.console import Console
 from streamer import __version__
 from streamer.errors import StreamerError
 
-VERBS = ("demo", "run", "rig", "replay", "simulate", "calibrate", "convert", "doctor")
+VERBS = ("demo", "run", "rig", "replay", "simulate", "calibrate", "inspect", "convert", "doctor")
 """Each is a function of its own name in ``streamer/commands/``."""
 
 app = typer.Typer(
