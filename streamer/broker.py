@@ -163,6 +163,8 @@ class EmbeddedBroker:
             if status is not None:
                 return f"it ended with status {status}: {_tail(log)}"
             if _answers(port):
+                # what it was started with has been read: gone now, it cannot be left behind by a crash later
+                shutil.rmtree(self._folder, ignore_errors=True)
                 return ""
             pause(_POLL_S)
         return f"no answer on port {port} within {_START_S:.0f} s: {_tail(log)}"
