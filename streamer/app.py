@@ -36,7 +36,7 @@ from streamer.emit.recorder import Recorder
 from streamer.emit.results import ResultsSink
 from streamer.engine import EegCore
 from streamer.errors import UsageError
-from streamer.formats.nifti import write_nifti
+from streamer.formats.nifti import write_labels
 from streamer.loop import Loop
 from streamer.messages import Event, SessionTime, SourceState, Tick
 from streamer.meter import Meter
@@ -66,8 +66,6 @@ class Options:
     """Takes lines for the operator."""
     announce: Callable[[dict[str, object]], None] = field(default=lambda _: None)
     """Takes events for another program."""
-    lock: bool = True
-    """Refuse to run beside another session on this machine."""
 
 
 async def run_session(config: Config, options: Options) -> RunSummary:
@@ -85,8 +83,7 @@ async def run_session(config: Config, options: Options) -> RunSummary:
     if not (config.eeg.enabled or config.bold.enabled):
         raise UsageError("eeg.enabled and bold.enabled are both false: there is nothing to run on")
     with contextlib.ExitStack() as stack:
-        if options.lock:
-            stack.enter_context(MachineLock())
+        stack.enter_context(MachineLock())
         parts = compose(config)
         folder.mkdir(parents=True)
         stack.callback(close_log, open_log(folder / "session.log.jsonl"))
@@ -101,7 +98,7 @@ async def run_session(config: Config, options: Options) -> RunSummary:
                 shutil.rmtree(folder, ignore_errors=True)
         if session.started:
             (folder / "summary.json").write_text(json.dumps(summary.plain(), indent=1) + "\n", encoding="utf-8")
-        log.info("session %s ends: %s", name, json.dumps(summary.plain()["counts"]))
+        log.info("session %s ends: %s", name, json.dumps(summary.counts))
         return summary
 
 
@@ -110,10 +107,7 @@ def _keep_inputs(parts: Parts, folder: Path) -> None:
     if parts.calibration is not None:
         save_calibration(parts.calibration, folder / CALIBRATION)
     if parts.bold.labels is not None:
-        labels = parts.bold.labels
-        write_nifti(folder / REGIONS, labels.data, labels.affine)
-        rows = "".join(f"{i}\t{name}\n" for i, name in enumerate(labels.names, start=1))
-        (folder / REGION_NAMES).write_text(f"index\tname\n{rows}", encoding="utf-8")
+        write_labels(parts.bold.labels, folder / REGIONS, folder / REGION_NAMES)
 
 
 class _Session:
@@ -156,13 +150,8 @@ class _Session:
             loop = Loop(core, self.clock, gate, sinks, recorder, self.meter)
             mqtt.publish_about(self._about(core))
             self.options.say(f"running: session {self.name}, results in {self.folder}, broker {mqtt.url}")
-            running: dict[str, object] = {
-                "event": "running",
-                "session": self.name,
-                "folder": str(self.folder),
-                "broker": mqtt.url,
-            }
-            self.options.announce(running)
+            told = {"session": self.name, "folder": str(self.folder), "broker": mqtt.url}
+            self.options.announce({"event": "running", **told})
             # start-up leaves millions of objects that no later collection needs to visit
             gc.collect()
             gc.freeze()

@@ -16,12 +16,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streamer.acquire.lsl import EegStreamSettings, MarkerStreamSettings
 from streamer.acquire.recordings import Recording, open_recording
 from streamer.calibrate import calibrate_recording
 from streamer.calibration import save_calibration
 from streamer.child import Child, child
 from streamer.clock import pause, stopwatch
-from streamer.config import BoldSection, Config, ModelSection, SessionSection, commented_toml
+from streamer.config import BoldSection, Config, EegSection, ModelSection, SessionSection, commented_toml
 from streamer.decode.scores import BlockScores, score_predictions
 from streamer.emit.results import read_predictions, read_triggers
 from streamer.messages import Output, Prediction, Trigger
@@ -108,6 +109,7 @@ def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: Progr
     task = out / "recording" / "task" / "recording.toml"
     config = Config(
         session=SessionSection(name="live", directory=out.resolve()),
+        eeg=EegSection(stream=EegStreamSettings(name=STREAM), markers=MarkerStreamSettings(name=f"{STREAM}-markers")),
         bold=BoldSection(
             directory=(out / "export").resolve(),
             regions=(out / "recording" / "regions.nii.gz").resolve(),
@@ -119,7 +121,6 @@ def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: Progr
         calibration = calibrate_recording(out / "recording" / "calibration" / "recording.toml", config, tell)
     save_calibration(calibration, out / "calibration")
     say(f"thresholds from the calibration run: on {calibration.threshold_on}, off {calibration.threshold_off}")
-    config = _with_stream(config)
     (out / "SESSION.toml").write_text(commented_toml(config), encoding="utf-8")
     _live(settings, task, result, say)
     with progress("live part replayed from its log") as tell:
@@ -131,12 +132,6 @@ def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: Progr
     _score(recording, summary, outputs, config.decision.target, result)
     result.seconds = round(stopwatch() - started, 1)
     return result
-
-
-def _with_stream(config: Config) -> Config:
-    stream = config.eeg.stream.model_copy(update={"name": STREAM})
-    markers = config.eeg.markers.model_copy(update={"name": f"{STREAM}-markers"})
-    return config.model_copy(update={"eeg": config.eeg.model_copy(update={"stream": stream, "markers": markers})})
 
 
 def _live(settings: DemoSettings, task: Path, result: DemoResult, say: Callable[[str], None]) -> None:

@@ -164,6 +164,13 @@ def read_labels(labels: Path, names: Path | None = None) -> LabelImage:
     return LabelImage(out, np.asarray(image.affine, np.float64), tuple(label for _, label in table))
 
 
+def write_labels(image: LabelImage, labels: Path, names: Path) -> None:
+    """Write regions as :func:`read_labels` reads them: a NIfTI of integers, and the table of their names."""
+    write_nifti(labels, image.data, image.affine)
+    rows = "".join(f"{index}\t{name}\n" for index, name in enumerate(image.names, start=1))
+    names.write_text(f"index\tname\n{rows}", encoding="utf-8")
+
+
 def write_nifti(path: Path, data: Array, affine: F64, tr: float | None = None) -> None:
     """Write a NIfTI-1 image; the file appears whole or not at all.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from streamer.formats.nifti import write_nifti
+from streamer.formats.nifti import LabelImage, write_labels
 from streamer.messages import F64, Array
 from streamer.simulate.settings import SimulationSettings
 from streamer.simulate.subject import REGIONS
@@ -98,6 +98,5 @@ def _regions(place: F64, radius: F64, settings: SimulationSettings, rng: np.rand
 
 def write_regions(anatomy: Anatomy, folder: Path) -> None:
     """Write ``regions.nii.gz`` and ``regions.tsv``."""
-    write_nifti(folder / "regions.nii.gz", anatomy.labels, anatomy.affine)
-    rows = [f"{number}\t{name}\n" for number, name in enumerate(REGIONS, start=1)]
-    (folder / "regions.tsv").write_text("index\tname\n" + "".join(rows), encoding="utf-8")
+    image = LabelImage(anatomy.labels, anatomy.affine, REGIONS)
+    write_labels(image, folder / "regions.nii.gz", folder / "regions.tsv")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from streamer.acquire.lsl import EegStreamSettings, MarkerStreamSettings
 from streamer.calibrate import calibrate_recording
 from streamer.calibration import save_calibration
-from streamer.config import BoldSection, Config, ModelSection, SessionSection, commented_toml
+from streamer.config import BoldSection, Config, EegSection, ModelSection, SessionSection, commented_toml
 from streamer.simulate.session import SimulationSettings, simulate_session
 
 LIVE_S = 24.0
@@ -26,8 +27,9 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config_of(simulated: Path, out: Path, stream: str = "", **session: str) -> Config:
     """Settings for a live session in ``out`` on the simulated recording's streams."""
-    config = Config(
+    return Config(
         session=SessionSection(directory=out, **session),
+        eeg=eeg_section(stream) if stream else EegSection(),
         bold=BoldSection(
             directory=out / "export",
             regions=simulated / "recording" / "regions.nii.gz",
@@ -35,13 +37,11 @@ def config_of(simulated: Path, out: Path, stream: str = "", **session: str) -> C
         ),
         model=ModelSection(calibration=simulated / "calibration"),
     )
-    eeg = config.eeg.model_copy(
-        update={
-            "stream": config.eeg.stream.model_copy(update={"name": stream}),
-            "markers": config.eeg.markers.model_copy(update={"name": f"{stream}-markers"}),
-        }
-    )
-    return config.model_copy(update={"eeg": eeg}) if stream else config
+
+
+def eeg_section(stream: str) -> EegSection:
+    """Take the streams that a rig named ``stream`` sends."""
+    return EegSection(stream=EegStreamSettings(name=stream), markers=MarkerStreamSettings(name=f"{stream}-markers"))
 
 
 def write_config(config: Config, path: Path) -> Path:

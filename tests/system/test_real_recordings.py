@@ -21,7 +21,7 @@ from streamer.config import BoldSection, Config, ModelSection, OutputSection, Se
 from streamer.formats.brainvision import FileMarker, write_brainvision
 from streamer.formats.nifti import write_nifti
 from streamer.messages import ChannelInfo
-from tests.system.conftest import write_config
+from tests.system.conftest import eeg_section, write_config
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -80,17 +80,12 @@ def test_every_real_volume_and_every_real_sample_goes_through(paired: Path):
     export.mkdir()
     config = Config(
         session=SessionSection(name="real", directory=paired / "sessions"),
+        eeg=eeg_section(stream),
         bold=BoldSection(directory=export, regions=paired / "regions.nii.gz", region_names=paired / "regions.tsv"),
         model=ModelSection(card="none"),
         output=OutputSection(clean_eeg_stream=False),
     )
-    eeg = config.eeg.model_copy(
-        update={
-            "stream": config.eeg.stream.model_copy(update={"name": stream}),
-            "markers": config.eeg.markers.model_copy(update={"name": f"{stream}-markers"}),
-        }
-    )
-    toml = write_config(config.model_copy(update={"eeg": eeg}), paired / "SESSION.toml")
+    toml = write_config(config, paired / "SESSION.toml")
     with (
         child("run", str(toml), "--json") as run,
         child(
