@@ -78,7 +78,7 @@ def _measure(origin: Origin, config: Config, progress: Callable[[float], None]) 
         if reference is None and isinstance(event, Volume):
             reference = (event.data, event.affine)
         means.extend(o.means for o in outputs if isinstance(o, BoldFrame) and not o.flags & Flag.MOTION)
-        progress(event.received / origin.duration_s if origin.duration_s else 0.0)
+        progress(origin.fraction(event.received))
     baseline = None
     if origin.sfreq is not None:
         baseline = _baseline(origin.name, steps, config.windows.eeg_step_s, config.features.step_s)
@@ -126,7 +126,7 @@ def _thresholds(
             for p in outputs
             if isinstance(p, Prediction) and not p.flags & (Flag.WARMING | Flag.NO_EEG | Flag.NO_BOLD | Flag.STALE)
         )
-        progress(event.received / origin.duration_s if origin.duration_s else 0.0)
+        progress(origin.fraction(event.received))
     if len(scores) < MIN_STEPS:
         return None, None, len(scores)
     on = float(np.clip(np.percentile(scores, ON_PERCENTILE), *ON_RANGE))

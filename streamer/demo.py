@@ -27,7 +27,6 @@ from streamer.decode.scores import BlockScores, score_predictions
 from streamer.emit.results import read_predictions, read_triggers
 from streamer.messages import Output, Prediction, Trigger
 from streamer.replay import config_for, replay_to
-from streamer.runlog import read_session
 from streamer.simulate.session import SimulationSettings, simulate_session
 from streamer.summary import RunSummary
 
@@ -127,8 +126,7 @@ def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: Progr
         _compare(out / "live", result, tell)
     recording = open_recording(task)
     with progress("whole task run, replayed") as tell:
-        total = recording.duration_s
-        summary, outputs = replay_to(task, config, out / "session", calibration, lambda s: tell(s / total))
+        summary, outputs = replay_to(task, config, out / "session", calibration, tell)
     _score(recording, summary, outputs, config.decision.target, result)
     result.seconds = round(stopwatch() - started, 1)
     return result
@@ -211,8 +209,7 @@ def _end_dashboard(dashboard: Child, picture: Path, result: DemoResult, say: Cal
 
 def _compare(live: Path, result: DemoResult, tell: Callable[[float], None]) -> None:
     again = live.parent / "live-replayed"
-    length = _log_seconds(live)
-    replay_to(live, config_for(live, None), again, None, lambda s: tell(s / length))
+    replay_to(live, config_for(live, None), again, None, tell)
     before = read_predictions(live)
     after = {p.seq: p for p in read_predictions(again)}
     result.parity = {
@@ -223,14 +220,6 @@ def _compare(live: Path, result: DemoResult, tell: Callable[[float], None]) -> N
         "triggers_replayed": len(read_triggers(again)),
         "triggers_equal": read_triggers(live) == read_triggers(again),
     }
-
-
-def _log_seconds(live: Path) -> float:
-    first = last = None
-    for _, event in read_session(live).events:
-        first = event.received if first is None else first
-        last = event.received
-    return 1.0 if first is None or last is None else max(1e-3, last - first)
 
 
 def _score(recording: Recording, summary: RunSummary, outputs: list[Output], target: str, result: DemoResult) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from streamer.acquire.recorded_bold import BoldPart
 from streamer.acquire.recordings import EegPart, open_recording
 from streamer.messages import EegChunk, Marker, Volume
-from streamer.runlog import read_session
+from streamer.runlog import is_session, read_session
 
 FORMATS = {".vhdr": "BrainVision", ".nii": "NIfTI", ".gz": "NIfTI"}
 
@@ -52,7 +52,7 @@ def inspect_path(path: Path) -> list[Part]:
     RecordingError
         It cannot be read.
     """
-    if (path / "runlog.jsonl").exists():
+    if is_session(path):
         return _session(path)
     recording = open_recording(path)
     parts: list[Part] = []

@@ -43,7 +43,7 @@ from streamer.messages import (
     Volume,
 )
 from streamer.meter import Meter
-from streamer.runlog import SessionLog, read_header, read_session
+from streamer.runlog import SessionLog, is_session, read_header, read_session, read_span
 from streamer.summary import RunSummary
 
 CHUNK_S = 0.02
@@ -63,10 +63,13 @@ class Origin:
     log: SessionLog | None = None
     recording: Recording | None = None
 
-    @property
-    def duration_s(self) -> float:
-        """Length of a foreign recording, s; 0 for a log, whose length its events tell."""
-        return self.recording.duration_s if self.recording is not None else 0.0
+    span: tuple[float, float] = (0.0, 0.0)
+    """Session time of its beginning and end, s."""
+
+    def fraction(self, at: SessionTime) -> float:
+        """Tell how much of it lies before ``at``, 0..1: for progress bars."""
+        start, end = self.span
+        return (at - start) / (end - start) if end > start else 0.0
 
 
 def open_origin(path: Path) -> Origin:
@@ -77,9 +80,10 @@ def open_origin(path: Path) -> Origin:
     RecordingError
         It cannot be read.
     """
-    if (path / "runlog.jsonl").exists():
+    if is_session(path):
         log = read_session(path)
-        return Origin(path.name, log.header.eeg_sfreq or None, log.header.channels, None, log=log)
+        span = read_span(path)
+        return Origin(path.name, log.header.eeg_sfreq or None, log.header.channels, None, log=log, span=span)
     recording = open_recording(path)
     eeg = recording.eeg
     return Origin(
@@ -88,6 +92,7 @@ def open_origin(path: Path) -> Origin:
         () if eeg is None else eeg.channels,
         recording.regions,
         recording=recording,
+        span=(0.0, recording.duration_s),
     )
 
 
@@ -256,7 +261,7 @@ def config_for(path: Path, given: Path | None) -> Config:
     """Choose the settings of a replay: those given, else a session log's own, else the defaults."""
     if given is not None:
         return load_config(given)
-    if not (path / "runlog.jsonl").exists():
+    if not is_session(path):
         return Config()
     values = dict(read_header(path).config)
     own = path.resolve()
@@ -282,7 +287,7 @@ def replay_to(
     out : Path or None
         Folder for the results; must not exist.
     progress : callable, optional
-        Takes the session seconds done so far.
+        Takes the fraction done.
     speed : float or None
         Session seconds per second; None as fast as it goes.
     """
@@ -306,7 +311,7 @@ def replay_to(
         span[1:] = [event.received]
         decided.extend(o for o in outputs if isinstance(o, Prediction | Trigger | Veto))
         if progress is not None:
-            progress(span[1] - span[0])
+            progress(origin.fraction(event.received))
 
     asyncio.run(replay.walk(take))
     for sink in sinks:

@@ -70,6 +70,7 @@ _TYPES = {kind: record for record, kind in _KINDS.items()}
 _FIELDS = {record: tuple(f.name for f in fields(record)) for record in _KINDS}
 _IN_RAW = {"data", "times_raw", "times"}
 _STAMP_BYTES = 16
+_TAIL_BYTES = 65536
 
 
 def kind_of(event: Event) -> str:
@@ -263,6 +264,11 @@ class SessionLog:
     """What could not be read; complete when ``events`` is exhausted."""
 
 
+def is_session(path: Path) -> bool:
+    """Tell whether ``path`` is a folder with a session's log."""
+    return (path / LOG).exists()
+
+
 def read_header(directory: Path) -> SessionHeader:
     """Read the header of a session's directory.
 
@@ -285,6 +291,24 @@ def read_header(directory: Path) -> SessionHeader:
         raise RecordingError(f"{directory} holds no session log: {error}") from error
     except (ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
         raise FormatError(f"{path} is not the header of a session: {error}") from error
+
+
+def read_span(directory: Path) -> tuple[float, float]:
+    """Tell when a log's first and last event were received, s; reads its two ends only, and (0, 0) of an empty log."""
+    with (directory / LOG).open("rb") as stream:
+        first = stream.readline()
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        tail = stream.read().split(b"\n")
+    # a crash may have cut the last line short
+    known = [at for line in (first, *tail[-3:]) if (at := _received(line)) is not None]
+    return (known[0], known[-1]) if known else (0.0, 0.0)
+
+
+def _received(line: bytes) -> float | None:
+    try:
+        return float(json.loads(line)["received"])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def read_session(directory: Path) -> SessionLog:

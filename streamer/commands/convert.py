@@ -22,8 +22,9 @@ def convert(
     """Write a recorded session in another format, beside its raw data."""
     from streamer.emit.recorder import write_xdf
     from streamer.errors import UsageError
+    from streamer.runlog import is_session
 
-    if not (session / "runlog.jsonl").exists():
+    if not is_session(session):
         raise UsageError(f"{session}: no run log in it; expected the folder of a recorded session")
     match to:
         case Format.XDF:

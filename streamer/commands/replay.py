@@ -22,16 +22,14 @@ def replay(
 
     from streamer.calibration import load_calibration
     from streamer.commands.progress import bar
-    from streamer.replay import config_for, open_origin, replay_to
+    from streamer.replay import config_for, replay_to
 
     console = Console(highlight=False)
+    factor = _factor(speed)
     settings = config_for(recording, config)
     loaded = load_calibration(calibration) if calibration is not None else None
-    total = open_origin(recording).duration_s
     with bar("replaying", quiet=as_json) as tell:
-        summary, _ = replay_to(
-            recording, settings, out, loaded, lambda s: tell(s / total if total else 0.0), _factor(speed)
-        )
+        summary, _ = replay_to(recording, settings, out, loaded, tell, factor)
     if as_json:
         typer.echo(json.dumps(summary.plain()))
     else:

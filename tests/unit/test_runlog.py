@@ -25,7 +25,7 @@ from streamer.messages import (
     Tick,
     Volume,
 )
-from streamer.runlog import EEG, HEADER, LOG, VOLUMES, RunLogWriter, kind_of, read_session
+from streamer.runlog import EEG, HEADER, LOG, VOLUMES, RunLogWriter, kind_of, read_session, read_span
 
 HEAD = SessionHeader(
     session="s1",
@@ -256,3 +256,17 @@ def test_what_is_no_session_is_refused(tmp_path: Path) -> None:
     (tmp_path / HEADER).write_text('{"schema": 99}')
     with pytest.raises(FormatError, match="schema 99"):
         read_session(tmp_path)
+
+
+def test_the_span_of_a_log_is_told_from_its_ends_also_of_one_that_was_cut(tmp_path: Path) -> None:
+    events: list[Event] = [
+        Tick(at=SessionTime(t), lag=0.0, received=SessionTime(t)) for t in np.arange(5.0, 905.0, 0.5).tolist()
+    ]
+    write(tmp_path / "log", events)
+    log = tmp_path / "log" / LOG
+    assert log.stat().st_size > 65536
+    assert read_span(tmp_path / "log") == (5.0, 904.5)
+    log.write_bytes(log.read_bytes()[:-7])
+    assert read_span(tmp_path / "log") == (5.0, 904.0)
+    log.write_bytes(b"")
+    assert read_span(tmp_path / "log") == (0.0, 0.0)
