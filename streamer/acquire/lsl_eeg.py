@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from streamer.acquire.lsl_find import Wanted, describe, find, look
-from streamer.acquire.lsl_reader import InletReader, Mailbox
+from streamer.acquire.lsl_find import Wanted, describe, find
+from streamer.acquire.lsl_reader import InletReader
+from streamer.acquire.lsl_subscription import Subscription
 from streamer.clock import Clock
 from streamer.contracts import Settings
 from streamer.errors import StreamRefused
@@ -87,8 +87,7 @@ class LslEegSource:
     def __init__(self, settings: EegStreamSettings, clock: Clock) -> None:
         self.settings = settings
         self._clock = clock
-        self._mailbox: Mailbox | None = None
-        self._reader: InletReader | None = None
+        self._held = Subscription(self.name, "EEG", clock)
         self._description = EegDescription("", 0.0, ())
         self._scales: F64 = np.ones(0)
         self._received = 0
@@ -113,51 +112,35 @@ class LslEegSource:
         SourceError
             It was found, but does not answer.
         """
-        if self._reader is not None:
-            raise RuntimeError("the EEG source is open already")
+        self._held.refuse_if_open()
         s = self.settings
         wanted = Wanted("EEG", s.type, s.name, s.source_id, s.ignore)
         info = await find(wanted, s.resolve_s, wait=wait, on_wait=on_wait)
         sfreq = float(info.nominal_srate())
         if not sfreq > 0:
             raise StreamRefused(f"{describe([info])}: expected EEG at a regular rate")
-        self._mailbox = Mailbox(round(CAPACITY_S * sfreq))
-        self._mailbox.put(SourceState(self.name, "found", describe([info]), self._clock.now()))
-        self._reader = await asyncio.to_thread(self._subscribe, info, wanted)
-        try:
-            full = await asyncio.to_thread(self._reader.full_info)
-            channels, self._scales = read_channels(full, s.unit)
-            self._description = EegDescription(str(info.name()), sfreq, channels)
-            await asyncio.to_thread(self._reader.start)
-        except BaseException:
-            await self.close()
-            raise
-        return self._description
-
-    def _subscribe(self, info: Any, wanted: Wanted) -> InletReader:
-        assert self._mailbox is not None
         shape = (info.channel_count(), info.nominal_srate())
 
-        def find_again() -> Any:
-            same = [i for i in look(self.settings.resolve_s) if wanted.fits(i)]
-            same = [i for i in same if (i.channel_count(), i.nominal_srate()) == shape]
-            return same[0] if len(same) == 1 else None
+        def describe_it(reader: InletReader) -> None:
+            channels, self._scales = read_channels(reader.full_info(), s.unit)
+            self._description = EegDescription(str(info.name()), sfreq, channels)
 
-        return InletReader(
-            self.name,
+        await self._held.open(
             info,
-            self._clock,
-            self._mailbox,
+            wanted,
             self._convert,
-            max_samples=max(1, round(self.settings.max_chunk_s * info.nominal_srate())),
-            buffer_s=self.settings.buffer_s,
-            silence_s=self.settings.silence_s,
-            find_again=find_again,
-            recover=self.settings.recover,
+            capacity=round(CAPACITY_S * sfreq),
+            resolve_s=s.resolve_s,
+            same=lambda found: (found.channel_count(), found.nominal_srate()) == shape,
+            max_samples=max(1, round(s.max_chunk_s * sfreq)),
+            buffer_s=s.buffer_s,
+            silence_s=s.silence_s,
+            recover=s.recover,
+            prepare=describe_it,
         )
+        return self._description
 
     def _convert(self, samples: Array, stamps: F64, offset: float) -> None:
-        assert self._mailbox is not None
         data = (samples.astype(np.float64) * self._scales).astype(np.float32)
         chunk = EegChunk(
             stream=self.name,
@@ -173,27 +156,18 @@ class LslEegSource:
             if self._received >= self._description.sfreq:
                 first, self._first_second = np.concatenate(self._first_second), None
                 check_amplitude(first, self._description, self.settings.unit)
-        self._mailbox.put(chunk, len(data))
+        self._held.put(chunk, len(data))
 
-    async def __aiter__(self) -> AsyncIterator[EegChunk | ClockOffset | SourceState]:
-        if self._mailbox is None:
-            raise RuntimeError("the EEG source is not open: call open() first")
-        while (item := await self._mailbox.get()) is not None:
-            if not isinstance(item, EegChunk | ClockOffset | SourceState):
-                raise TypeError(f"the EEG reader made a {type(item).__name__}")
-            yield item
+    def __aiter__(self) -> AsyncIterator[EegChunk | ClockOffset | SourceState]:
+        return self._held.items((EegChunk, ClockOffset, SourceState))
 
     def losses(self) -> Mapping[str, int]:
         """Samples that were received, but not fetched in time."""
-        return {"eeg_samples": 0 if self._mailbox is None else self._mailbox.lost_samples}
+        return {"eeg_samples": self._held.lost_samples}
 
     async def close(self) -> None:
         """End the threads and the subscription. May be called twice."""
-        if self._reader is not None:
-            reader, self._reader = self._reader, None
-            await asyncio.to_thread(reader.close)
-        if self._mailbox is not None:
-            self._mailbox.put(None)
+        await self._held.close()
 
 
 def read_channels(info: Any, unit: str) -> tuple[tuple[ChannelInfo, ...], F64]:
