@@ -60,6 +60,7 @@ ADVICE = {
     "RECORDING_LOST": "The disk is full or too slow: free space now, raw data is being lost.",
     "BAD_CHANNELS": "Too many EEG channels are bad: check the cap's impedances.",
     "UNSYNCED": "No volume trigger fits: check the trigger cable and the scanner's clock box.",
+    "MISALIGNED": "Volumes and triggers do not go together: check the trigger cable and the first volume's number.",
     "GAP": "EEG samples are missing: check the amplifier's link.",
     "CLOCK_STEP": "The amplifier's clock jumped: check the clock synchronisation.",
     "CLIPPED": "EEG is at the rail: check electrodes and the amplifier's range.",

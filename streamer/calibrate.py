@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from streamer.acquire.recordings import BlockEvent, open_recording
+from streamer.acquire.recording import BlockEvent
+from streamer.acquire.recordings import open_recording
 from streamer.calibration import Calibration
 from streamer.config import Config
 from streamer.decode.baseline import PowerBaseline, RunningBaseline, log_power

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from streamer.acquire.lsl import EegStreamSettings, MarkerStreamSettings
-from streamer.acquire.recordings import Recording, open_recording
+from streamer.acquire.recording import Recording
+from streamer.acquire.recordings import open_recording
 from streamer.calibrate import calibrate_recording
 from streamer.calibration import save_calibration
 from streamer.child import Child, child

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from streamer.acquire.recorded_bold import BoldPart
-from streamer.acquire.recordings import EegPart, open_recording
+from streamer.acquire.recording import EegPart
+from streamer.acquire.recordings import open_recording
 from streamer.messages import EegChunk, Marker, Volume
 from streamer.runlog import is_session, read_session
 

@@ -58,6 +58,8 @@ class Flag(IntFlag):
     """No calibration was given: baselines are estimated from the run itself."""
     RECORDING_LOST = 4096
     """The raw store could not keep up or the disk is full."""
+    MISALIGNED = 8192
+    """Trigger and scanner time disagree: the volume may not be the one that its trigger began."""
 
 
 class State(Enum):
@@ -212,6 +214,8 @@ class BoldFrame:
     """Middle of the acquisition; None until the volume's trigger is known."""
     received: SessionTime
     flags: Flag = Flag.NONE
+    onset: ScannerTime | None = None
+    """The volume's own: a cross-check of the trigger it was matched to."""
 
 
 @dataclass(frozen=True, slots=True)

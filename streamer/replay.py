@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from streamer.acquire.recordings import Recording, open_recording
+from streamer.acquire.recording import Recording
+from streamer.acquire.recordings import open_recording
 from streamer.calibration import Calibration
 from streamer.clock import ReplayClock
 from streamer.compose import CALIBRATION, REGION_NAMES, REGIONS, Parts, compose, make_eeg_core
@@ -117,8 +116,8 @@ def _chunks(recording: Recording) -> Iterator[Event]:
     step = max(1, round(CHUNK_S * eeg.sfreq))
     for start in range(0, eeg.n_samples, step):
         stop = min(start + step, eeg.n_samples)
-        times = np.arange(start, stop) / eeg.sfreq
-        yield EegChunk("EEG", eeg.read(start, stop), times, times, start, SessionTime(float(times[-1])))
+        raw, times = eeg.times(start, stop)
+        yield EegChunk("EEG", eeg.read(start, stop), raw, times, start, SessionTime(float(times[-1])))
 
 
 def _ticks(duration_s: float) -> Iterator[Event]:
@@ -132,8 +131,8 @@ def _markers(recording: Recording) -> Iterator[Event]:
     eeg = recording.eeg
     assert eeg is not None
     for marker in eeg.markers:
-        at = SessionTime(marker.sample / eeg.sfreq)
-        yield Marker(marker.label, at, at, marker.sample, at)
+        at = SessionTime(marker.at_s)
+        yield Marker(marker.label, at, marker.at_raw, marker.sample, at)
 
 
 def _volumes(recording: Recording, core: BoldCore, bold_process_s: float) -> Iterator[Event]:

@@ -10,81 +10,21 @@ import csv
 import math
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from streamer.acquire.recorded_bold import DEFAULT_LATENCY_S, BoldPart, DicomFolder, bold_onsets
+from streamer.acquire.recorded_brainvision import BrainVisionEeg
+from streamer.acquire.recording import BlockEvent, EegPart, Recording
 from streamer.contracts import Settings
 from streamer.errors import ConfigError, FormatError, RecordingError
-from streamer.formats.brainvision import BrainVisionFile, FileMarker, read_brainvision
-from streamer.formats.nifti import LabelImage, read_labels, read_nifti
-from streamer.messages import F32, ChannelInfo, Volume
+from streamer.formats.brainvision import read_brainvision
+from streamer.formats.nifti import read_labels, read_nifti
+from streamer.messages import Volume
 
 RECORDING_TOML = "recording.toml"
-
-
-@dataclass(frozen=True, slots=True)
-class BlockEvent:
-    """A stretch of the recording that has a label."""
-
-    onset_s: float
-    """s after the first EEG sample."""
-    duration_s: float
-    label: str
-
-
-@dataclass(frozen=True)
-class EegPart:
-    """The EEG of a recording."""
-
-    file: BrainVisionFile
-
-    @property
-    def sfreq(self) -> float:
-        """Hz."""
-        return self.file.sfreq
-
-    @property
-    def channels(self) -> tuple[ChannelInfo, ...]:
-        """What was recorded; unit V where it is a voltage."""
-        return self.file.channels
-
-    @property
-    def n_samples(self) -> int:
-        """Length."""
-        return self.file.n_samples
-
-    @property
-    def markers(self) -> tuple[FileMarker, ...]:
-        """Events in the order of their samples; the marks by which the file itself is divided are left out."""
-        return tuple(marker for marker in self.file.markers if marker.kind != "New Segment" and marker.label)
-
-    def read(self, start: int, stop: int) -> F32:
-        """Read samples ``start`` to ``stop`` (excluded), V, shape (stop - start, n_channels)."""
-        return self.file.read(start, stop)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A recording that was opened; samples and volumes are read when they are asked for."""
-
-    name: str
-    eeg: EegPart | None = None
-    bold: BoldPart | None = None
-    regions: LabelImage | None = None
-    events: tuple[BlockEvent, ...] = ()
-
-    @property
-    def duration_s(self) -> float:
-        """From the first EEG sample to the last, or to the last byte of the last volume when there is no EEG."""
-        if self.eeg is not None:
-            return self.eeg.n_samples / self.eeg.sfreq
-        if self.bold is not None and self.bold.n_volumes:
-            return max(self.bold.known_at_s(k) for k in range(self.bold.n_volumes))
-        return 0.0
 
 
 class _Eeg(Settings):
@@ -154,7 +94,7 @@ def open_recording(path: Path) -> Recording:
     if name.endswith(".toml"):
         return _open_toml(path)
     if name.endswith(".vhdr"):
-        return Recording(path.stem, eeg=EegPart(read_brainvision(path)))
+        return Recording(path.stem, eeg=BrainVisionEeg(read_brainvision(path)))
     if name.endswith((".nii", ".nii.gz")):
         return Recording(path.name.split(".", maxsplit=1)[0], bold=_bold(_Bold(file=path), path.parent, None))
     raise RecordingError(f"{path}: expected recording.toml, .vhdr, .nii, .nii.gz or a folder of DICOM files")
@@ -180,7 +120,7 @@ def _open_toml(path: Path) -> Recording:
         raise ConfigError(str(path), [_sentence(problem) for problem in error.errors()]) from error
     if missing := _missing(given, folder):
         raise ConfigError(str(path), missing)
-    eeg = EegPart(read_brainvision(folder / given.eeg.file)) if given.eeg is not None else None
+    eeg = BrainVisionEeg(read_brainvision(folder / given.eeg.file)) if given.eeg is not None else None
     bold = _bold(given.bold, folder, eeg) if given.bold is not None else None
     regions = None
     if given.regions is not None:
@@ -248,7 +188,7 @@ def _no_file(_: int) -> Path | None:
 def _onsets(given: _Bold, indices: tuple[int, ...], tr: float, eeg: EegPart | None) -> tuple[float, ...]:
     if eeg is None:
         return bold_onsets(indices, tr, given.first_volume, ())
-    triggers = tuple(marker.sample / eeg.sfreq for marker in eeg.markers if marker.label == given.trigger)
+    triggers = tuple(marker.at_s for marker in eeg.markers if marker.label == given.trigger)
     if not triggers:
         labels = sorted({marker.label for marker in eeg.markers})
         raise RecordingError(

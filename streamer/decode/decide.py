@@ -70,6 +70,7 @@ class DecisionSettings(Settings):
         "WARMING",
         "STALE",
         "UNSYNCED",
+        "MISALIGNED",
         "NO_EEG",
         "NO_BOLD",
         "BAD_CHANNELS",

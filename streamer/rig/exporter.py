@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamer.acquire.recordings import Recording
+from streamer.acquire.recording import Recording
 from streamer.errors import UsageError
 from streamer.formats.dicom import write_mosaic
 from streamer.messages import F64, Array, ScannerTime, Volume

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from streamer.acquire.recordings import EegPart
+from streamer.acquire.recording import EegPart
 
 _MICROVOLTS_PER_VOLT = 1e6
 
@@ -57,12 +57,12 @@ class Amplifier:
 
     def send(self, start: int, stop: int) -> None:
         """Send samples ``start`` to ``stop`` (excluded)."""
-        stamps = self._t0 + np.arange(start, stop) / self._eeg.sfreq
+        stamps = self._t0 + self._eeg.times(start, stop)[1]
         self._eeg_outlet.push_chunk(self._eeg.read(start, stop) * self._scale, stamps.tolist())
 
-    def mark(self, label: str, sample: int) -> None:
-        """Send a marker."""
-        self._marker_outlet.push_sample([label], float(self._t0 + np.float64(sample) / self._eeg.sfreq))
+    def mark(self, label: str, at_s: float) -> None:
+        """Send a marker of this time on the recording's axis, s."""
+        self._marker_outlet.push_sample([label], float(self._t0 + np.float64(at_s)))
 
     def close(self) -> None:
         """Take both streams off the network."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamer.acquire.recordings import Recording
+from streamer.acquire.recording import Recording
 from streamer.clock import LiveClock, pause
 from streamer.errors import StreamNotFound, UsageError
 from streamer.rig.exporter import Exporter
@@ -122,8 +122,8 @@ def _play(
             case SendChunk(first, stop) if amplifier is not None:
                 amplifier.send(first, stop)
                 played.samples += stop - first
-            case SendMarker(label, sample) if amplifier is not None:
-                amplifier.mark(label, sample)
+            case SendMarker(label, at_s) if amplifier is not None:
+                amplifier.mark(label, at_s)
                 played.markers += 1
             case WriteVolume(k, part, parts) if exporter is not None:
                 exporter.write(k, part, parts)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from streamer.acquire.recordings import Recording
+from streamer.acquire.recording import Recording
 from streamer.contracts import Settings
 
 
@@ -58,10 +59,11 @@ class SendChunk:
 
 @dataclass(frozen=True, slots=True)
 class SendMarker:
-    """Send a marker, stamped with its sample's time."""
+    """Send a marker, stamped with its own time."""
 
     label: str
-    sample: int
+    at_s: float
+    """On the recording's axis, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +121,12 @@ def _markers(
     timed: list[Timed] = []
     for marker in recording.eeg.markers:
         way, share = int(rng.integers(3)), float(rng.uniform(0.05, 1.0))
-        if not first <= marker.sample < last:
+        sample = math.floor(marker.at_s * sfreq + 1e-6)
+        if not first <= sample < last:
             continue
-        with_chunk = min(first + ((marker.sample - first) // step + 1) * step, last) / sfreq
+        with_chunk = min(first + ((sample - first) // step + 1) * step, last) / sfreq
         shift = (way - 1) * share * settings.marker_spread_s
-        timed.append((max(first / sfreq, with_chunk + shift), SendMarker(marker.label, marker.sample)))
+        timed.append((max(first / sfreq, with_chunk + shift), SendMarker(marker.label, marker.at_s)))
     return sorted(timed, key=lambda item: item[0])
 
 

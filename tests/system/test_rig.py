@@ -14,7 +14,8 @@ import numpy as np
 import pylsl
 import pytest
 
-from streamer.acquire.recordings import Recording, open_recording
+from streamer.acquire.recording import Recording
+from streamer.acquire.recordings import open_recording
 from streamer.child import child
 from streamer.clock import pause, stopwatch
 from streamer.formats.dicom import read_dicom

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from streamer.acquire.recorded_bold import bold_onsets
-from streamer.acquire.recordings import BlockEvent, open_recording
+from streamer.acquire.recording import BlockEvent
+from streamer.acquire.recordings import open_recording
 from streamer.errors import ConfigError, FormatError, RecordingError
 from streamer.formats.brainvision import FileMarker, write_brainvision
 from streamer.formats.dicom import write_mosaic

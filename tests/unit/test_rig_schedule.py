@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from streamer.acquire.recorded_bold import BoldPart
-from streamer.acquire.recordings import EegPart, Recording
+from streamer.acquire.recorded_brainvision import BrainVisionEeg
+from streamer.acquire.recording import Recording
 from streamer.formats.brainvision import FileMarker, read_brainvision, write_brainvision
 from streamer.messages import ChannelInfo
 from streamer.rig.schedule import Action, RigSettings, SendChunk, SendMarker, WriteVolume, schedule
@@ -40,7 +41,7 @@ def recording(tmp_path: Path) -> Recording:
         refuse,
         refuse,  # type: ignore[arg-type]
     )
-    return Recording("r", EegPart(read_brainvision(tmp_path / "e.vhdr")), bold)
+    return Recording("r", BrainVisionEeg(read_brainvision(tmp_path / "e.vhdr")), bold)
 
 
 def test_every_sample_marker_and_volume_once(recording: Recording):
@@ -50,7 +51,9 @@ def test_every_sample_marker_and_volume_once(recording: Recording):
     assert chunks[0].start == 0
     assert chunks[-1].stop == 32_013
     assert all(a.stop == b.start for a, b in itertools.pairwise(chunks))
-    assert sorted(a.sample for _, a in timed if isinstance(a, SendMarker)) == [1000 + 500 * k for k in range(N)]
+    assert sorted(round(1000 * a.at_s) for _, a in timed if isinstance(a, SendMarker)) == [
+        1000 + 500 * k for k in range(N)
+    ]
     complete = [(a.k, t) for t, a in timed if isinstance(a, WriteVolume) and a.part + 1 == a.parts]
     assert complete == [(k, pytest.approx(1.0 + TR * (k + 1) + 0.3)) for k in range(N)]
 
@@ -65,13 +68,13 @@ def test_markers_come_before_with_and_after_their_chunk(recording: Recording):
             chunk_of |= dict.fromkeys(range(action.start, action.stop), at)
     for position, (at, action) in enumerate(schedule(recording, RigSettings())):
         if isinstance(action, SendMarker):
-            away = at - chunk_of[action.sample]
+            away = at - chunk_of[round(1000 * action.at_s)]
             assert abs(away) <= 0.1 + 1e-9
             sent["before" if away < 0 else "after" if away > 0 else "with"] += 1
             if away == 0:
                 previous = order[position - 1]
                 assert isinstance(previous, SendChunk)
-                assert previous.start <= action.sample < previous.stop
+                assert previous.start <= 1000 * action.at_s < previous.stop
     assert min(sent.values()) > N // 6
 
 
@@ -93,7 +96,7 @@ def test_a_part_of_it(recording: Recording):
     timed = list(schedule(recording, RigSettings(start_s=10.0, stop_s=20.0)))
     chunks = [a for _, a in timed if isinstance(a, SendChunk)]
     assert (chunks[0].start, chunks[-1].stop) == (10_000, 20_000)
-    samples = sorted(a.sample for _, a in timed if isinstance(a, SendMarker))
+    samples = sorted(round(1000 * a.at_s) for _, a in timed if isinstance(a, SendMarker))
     assert (samples[0], samples[-1], len(samples)) == (10_000, 19_500, 20)
     volumes = sorted(a.k for _, a in timed if isinstance(a, WriteVolume) and a.part + 1 == a.parts)
     # from the first that begins in it to the last that is known in it

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.signal import welch
 
-from streamer.acquire.recordings import Recording, open_recording
+from streamer.acquire.recording import Recording
+from streamer.acquire.recordings import open_recording
 from streamer.errors import UsageError
 from streamer.simulate.session import SimulationSettings, simulate_session
 from streamer.simulate.subject import REGIONS

@@ -172,6 +172,7 @@ class BoldLane:
             acquired=None,
             received=volume.received,
             flags=flags,
+            onset=volume.onset,
         )
 
     def _check(self, volume: Volume) -> None:
