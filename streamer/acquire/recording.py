@@ -101,6 +101,8 @@ class PhysioPart:
     """Samples ``start`` to ``stop`` (excluded) in the channels' units, shape (stop - start, n_channels)."""
     markers: tuple[RecordedMarker, ...] = ()
     """Beats and other annotations."""
+    problems: tuple[str, ...] = ()
+    """What is wrong with it, in sentences."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Runs in the BOLD worker process, in plain blocking code. Both inotify (fast) and listing the directory (works on network
 shares, where inotify is silent) find new files. A file is a volume as soon as it parses and its pixels are complete;
-until then it is tried again at every change, and given up when it has not changed for ``deadline_s``.
+until then it is tried again at every change, and given up when it has not changed for ``deadline_s``. Scanners that
+export one slice a file are served, too: a volume is there with its last slice.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ import numpy as np
 from pydantic import Field
 from watchfiles import Change, watch
 
+from streamer.acquire.export_runs import RunChoice
 from streamer.clock import pause
 from streamer.contracts import Settings
 from streamer.errors import FormatError, IncompleteFile
-from streamer.formats.dicom import NotAnImageVolume, read_dicom
+from streamer.formats.dicom import NotAnImageVolume, Slice, read_image
+from streamer.formats.dicom_assemble import Assembler
 from streamer.formats.nifti import read_nifti
 from streamer.messages import SessionTime, SourceState, Volume
 
@@ -44,7 +47,8 @@ class ExportSettings(Settings):
     deadline_s: float = Field(default=10.0, gt=0)
     """A file that is incomplete and has not changed for so long is given up, s."""
     series: int | None = Field(default=None, ge=0)
-    """Number of the series to take; none: the first that shows a volume after the start."""
+    """Number of the one series to take; none: the first that shows a volume after the start, and each later one of the
+    same grid and repetition time as a further run."""
     ignore_existing: bool = True
     """Leave out files that were there at the start."""
     patterns: tuple[str, ...] = ("*.dcm", "*.ima", "*.nii", "*.nii.gz", "*[0-9]")
@@ -91,7 +95,8 @@ class ExportDirectory:
     Attributes
     ----------
     counts : Counter of str
-        ``volumes``, ``existing``, ``duplicates``, ``other_series``, ``not_images`` and ``quarantined`` so far.
+        ``volumes``, ``existing``, ``duplicates``, ``other_series``, ``not_images`` and ``quarantined`` so far; the
+        last counts files, and volumes that lack slices.
     """
 
     name = "export"
@@ -107,7 +112,9 @@ class ExportDirectory:
         self._given_up: set[str] = set()
         self._seen: set[tuple[str, int]] = set()
         self._said: set[str] = set()
-        self._series: str | None = None
+        self._runs = RunChoice(settings.series)
+        self._assembler = Assembler()
+        self._last_slice: dict[tuple[str, int], float] = {}
         self._state = ""
         self._identity: tuple[int, int] | None = None
         self._watch: Generator[set[tuple[Change, str]]] | None = None
@@ -151,7 +158,8 @@ class ExportDirectory:
         for name in self._pending.keys() - {entry.name for entry in entries}:
             # renamed or removed before it was complete
             del self._pending[name]
-        volumes.sort(key=lambda volume: volume.index)
+        self._give_up_volumes(found)
+        volumes.sort(key=self._runs.order)
         return [*found, *volumes]
 
     def wait(self, timeout_s: float) -> None:
@@ -215,7 +223,7 @@ class ExportDirectory:
             pending.signature, pending.changed = signature, now
         if not stable or (pending.doubtful and now - pending.changed >= self.settings.poll_s):
             try:
-                volume = self._read(Path(entry.path), signature[0])
+                image = self._read(Path(entry.path), signature[0])
             except NotAnImageVolume as error:
                 self._finish(entry.name, signature)
                 self.counts["not_images"] += 1
@@ -226,11 +234,13 @@ class ExportDirectory:
                 pending.error = str(error) if isinstance(error, FormatError) else f"{entry.name}: {_reason(error)}"
                 pending.doubtful = False
             else:
-                pending.doubtful = not stable and _may_be_unfilled(volume)
+                pending.doubtful = not stable and _may_be_unfilled(image)
                 if not pending.doubtful:
                     self._given_up.discard(entry.name)
                     self._finish(entry.name, signature)
-                    self._take(entry.name, volume, volumes, found)
+                    volume = self._add_slice(entry.name, image, now, found) if isinstance(image, Slice) else image
+                    if volume is not None:
+                        self._take(entry.name, volume, volumes, found)
                     return
         if now - pending.changed >= self.settings.deadline_s:
             self._finish(entry.name, signature)
@@ -239,30 +249,51 @@ class ExportDirectory:
             text = f"{pending.error} (given up after {self.settings.deadline_s:g} s without a change)"
             found.append(FileProblem(entry.name, text, lost=True))
 
+    def _add_slice(
+        self, name: str, piece: Slice, now: float, found: list[Volume | FileProblem | SourceState]
+    ) -> Volume | None:
+        if piece.n_slices is None:
+            self.counts["not_images"] += 1
+            text = f"{name}: one slice of a volume, and its header does not tell of how many; all such are left out"
+            self._say_once("slices", FileProblem(name, text, lost=True), found)
+            return None
+        self._last_slice[piece.series, piece.volume] = now
+        before = self._assembler.counts["duplicates"]
+        try:
+            volume = self._assembler.feed(piece)
+        except FormatError as error:
+            self.counts["quarantined"] += 1
+            found.append(FileProblem(name, str(error), lost=True))
+            return None
+        self.counts["duplicates"] += self._assembler.counts["duplicates"] - before
+        return volume
+
+    def _give_up_volumes(self, found: list[Volume | FileProblem | SourceState]) -> None:
+        waiting = self._assembler.incomplete()
+        self._last_slice = {key: self._last_slice[key] for key in ((each.series, each.volume) for each in waiting)}
+        for each in waiting:
+            if self._now() - self._last_slice[each.series, each.volume] >= self.settings.deadline_s:
+                self._assembler.give_up(each.series, each.volume)
+                self.counts["quarantined"] += 1
+                text = f"{each} (given up after {self.settings.deadline_s:g} s without a further one)"
+                found.append(FileProblem(each.series, text, lost=True))
+
     def _take(
         self, name: str, volume: Volume, volumes: list[Volume], found: list[Volume | FileProblem | SourceState]
     ) -> None:
-        wanted = self.settings.series
-        if wanted is not None and volume.series.split("-")[0] != f"s{wanted}":
-            self.counts["other_series"] += 1
-            text = f"{name}: series {volume.series}, this run takes number {wanted}; all of that series is left out"
-            self._say_once(volume.series, FileProblem(name, text, lost=False), found)
-            return
-        if self._series is None:
-            self._series = volume.series
-        if volume.series != self._series:
-            self.counts["other_series"] += 1
-            text = f"{name}: series {volume.series}, this run takes {self._series}; all of that series is left out"
-            self._say_once(volume.series, FileProblem(name, text, lost=False), found)
-            return
         if (volume.series, volume.index) in self._seen:
             self.counts["duplicates"] += 1
             return
         self._seen.add((volume.series, volume.index))
-        self.counts["volumes"] += 1
-        volumes.append(volume)
+        passed, left_out = self._runs.take(volume)
+        for other, reason in left_out:
+            self.counts["other_series"] += 1
+            text = f"{name}: series {other.series} is left out: {reason}"
+            self._say_once(f"{other.series} {reason}", FileProblem(name, text, lost=False), found)
+        self.counts["volumes"] += len(passed)
+        volumes += passed
 
-    def _read(self, path: Path, size: int) -> Volume:
+    def _read(self, path: Path, size: int) -> Volume | Slice:
         if size == 0:
             raise IncompleteFile(f"{path.name}: empty")
         if size > MAX_FILE_BYTES:
@@ -270,7 +301,7 @@ class ExportDirectory:
         raw = path.read_bytes()
         if path.name.lower().endswith((".nii", ".nii.gz")):
             return self._read_nifti(path.name, raw)
-        return read_dicom(raw, path.name)
+        return read_image(raw, path.name)
 
     def _read_nifti(self, name: str, raw: bytes) -> Volume:
         # a NIfTI file knows neither its series nor its place in it: both stand in its name
@@ -312,10 +343,12 @@ def _signature(status: os.stat_result) -> _Signature:
     return (status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def _may_be_unfilled(volume: Volume) -> bool:
+def _may_be_unfilled(image: Volume | Slice) -> bool:
     # Copying to a share may lay a file out at full length and then fill it: the last image row is still all zero.
     # Such a file must stay as it is over two looks.
-    return not volume.data[:, 0, -1].any() or not volume.data[:, 0, 0].any()
+    if isinstance(image, Slice):
+        return not image.pixels[-1].any()
+    return not image.data[:, 0, -1].any() or not image.data[:, 0, 0].any()
 
 
 def _reason(error: OSError) -> str:

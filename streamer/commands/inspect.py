@@ -1,4 +1,4 @@
-"""``streamer inspect PATH``: what is in a recording."""
+"""``streamer inspect PATH``: what is in a recording, a file or a folder."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import typer
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(help="recording.toml, a session's folder, .vhdr, DICOM folder, .nii.")],
+    path: Annotated[Path, typer.Argument(help="A recording of any kind, a single file, or a folder of them.")],
     as_json: Annotated[bool, typer.Option("--json", help="One object with `parts`.")] = False,
 ) -> None:
     """Say what is in a recording."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from streamer.inspection import inspect_path
@@ -25,10 +26,21 @@ def inspect(
         return
     console = Console(highlight=False)
     for part in parts:
-        table = Table(title=f"{part.kind}, {part.format}", title_justify="left", show_header=False)
+        named = ", ".join(text for text in (part.kind, part.format, part.name, part.path) if text)
+        table = Table(title=escape(named), title_justify="left", show_header=False)
         for key, value in part.plain().items():
-            if key not in {"kind", "format", "problems"}:
-                table.add_row(key.replace("_", " "), str(value), style=None)
+            if key not in {"kind", "format", "name", "path", "problems"}:
+                table.add_row(key.replace("_", " "), escape(_text(value)))
         for problem in part.problems:
-            table.add_row("problem", problem, style="bold red")
+            table.add_row("problem", escape(problem), style="bold red")
         console.print(table)
+
+
+def _text(value: object) -> str:
+    match value:
+        case dict():
+            return ", ".join(f"{label} × {count}" for label, count in value.items())
+        case tuple():
+            return ", ".join(f"{item:g}" for item in value) or "unknown"
+        case _:
+            return str(value)

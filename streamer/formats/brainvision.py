@@ -1,40 +1,52 @@
-"""BrainVision files (.vhdr, .vmrk, .eeg): read where they lie, and written block by block.
+"""BrainVision recordings (.vhdr, .vmrk, .eeg): read where they lie, and written while they grow.
 
-The format is BrainVision Core Data Format 1.0. Binary data only, time domain; samples are memory-mapped, so that a long
-recording costs no memory until it is read.
+The format is BrainVision Core Data Format 1.0. Binary data only, time domain; samples are read when they are asked for.
+
+A file that grows is written by :class:`BrainVisionWriter`::
+
+    with BrainVisionWriter(folder / "clean_eeg.vhdr", 250.0, channels, resolution=None) as writer:
+        writer.append(block)  # V, shape (n_times, n_channels); as often as there is something
+        writer.mark(FileMarker("Response", "R128", sample))  # at any time, in any order
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
 from streamer.errors import FormatError
-from streamer.formats.brainvision_text import parse_sections, split_entry
+from streamer.formats.brainvision_header import (
+    NEW_SEGMENT,
+    BrainVisionHeader,
+    BrainVisionMarkers,
+    FileMarker,
+    read_header,
+    read_markers,
+    write_header,
+    write_markers,
+)
 from streamer.messages import F32, F64, Array, ChannelInfo
 
-_FORMATS = {"INT_16": "<i2", "UINT_16": "<u2", "INT_32": "<i4", "IEEE_FLOAT_32": "<f4", "IEEE_FLOAT_64": "<f8"}
-_VOLTS = {"": 1e-6, "µv": 1e-6, "μv": 1e-6, "uv": 1e-6, "mv": 1e-3, "v": 1.0, "nv": 1e-9}
-_HEADER = re.compile(r"Brain ?Vision(?: Core)? Data Exchange Header File,? Version \d", re.IGNORECASE)
-_MARKERS = re.compile(r"Brain ?Vision(?: Core)? Data Exchange Marker File,? Version \d", re.IGNORECASE)
-_MAX_CHANNELS = 4096
+__all__ = [
+    "NEW_SEGMENT",
+    "BrainVisionFile",
+    "BrainVisionHeader",
+    "BrainVisionMarkers",
+    "BrainVisionWriter",
+    "FileMarker",
+    "read_brainvision",
+    "read_header",
+    "read_markers",
+    "write_brainvision",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class FileMarker:
-    """An event in a file."""
-
-    kind: str
-    """The type, ``Response``."""
-    label: str
-    """The description, ``R128``."""
-    sample: int
-    """From 0."""
+RESOLUTION_V = 0.5e-6
+"""V per stored value where nothing else is asked for: that of the usual amplifier in a scanner."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +59,16 @@ class BrainVisionFile:
     """Unit V where the file has volts of any size, else the file's own unit."""
     n_samples: int
     markers: tuple[FileMarker, ...]
-    data: Array
-    """Stored values, memory-mapped, shape (n_samples, n_channels)."""
+    """In the order of their samples, new segments included."""
+    data_file: Path
+    dtype: np.dtype[Any]
+    """Of a stored value."""
+    multiplexed: bool
+    """Sample after sample; else channel after channel."""
     scale: F64
     """From stored value to unit, shape (n_channels,)."""
+    problems: tuple[str, ...] = ()
+    """What was wrong and was got over, in sentences."""
 
     def read(self, start: int, stop: int) -> F32:
         """Read samples ``start`` to ``stop`` (excluded) in the channels' units, shape (stop - start, n_channels).
@@ -60,38 +78,159 @@ class BrainVisionFile:
         ValueError
             The range is not within the recording.
         """
+        return np.ascontiguousarray(self.stored(start, stop) * self.scale, dtype=np.float32)
+
+    def stored(self, start: int, stop: int) -> Array:
+        """Read stored values, shape (stop - start, n_channels); errors as ``read``."""
         if not 0 <= start <= stop <= self.n_samples:
             raise ValueError(f"samples {start} to {stop} of a recording of {self.n_samples}")
-        return np.ascontiguousarray(self.data[start:stop] * self.scale, dtype=np.float32)
+        width = len(self.channels)
+        if self.multiplexed:
+            # not mapped: the pages of a long recording would count as memory of this process
+            at = start * width * self.dtype.itemsize
+            return np.fromfile(self.data_file, self.dtype, (stop - start) * width, offset=at).reshape(-1, width)
+        return np.memmap(self.data_file, self.dtype, "r", shape=(width, self.n_samples))[:, start:stop].T
 
 
 def read_brainvision(vhdr: Path) -> BrainVisionFile:
     """Open a recording.
 
+    A data file that was cut is read up to its last whole sample, and markers beyond that are left out; the problems say
+    so.
+
     Raises
     ------
     FormatError
-        A file is missing, is not what the format demands, or the data file is not a whole number of samples long.
+        A file is missing or is not what the format demands.
     """
-    header = parse_sections(vhdr, _HEADER)
-    common = header.get("common infos", {})
-    name = vhdr.name
-    if (layout := common.get("dataformat", "BINARY").upper()) != "BINARY":
-        raise FormatError(f"{name}: data format {layout}, expected BINARY")
-    if (domain := common.get("datatype", "TIMEDOMAIN").upper()) != "TIMEDOMAIN":
-        raise FormatError(f"{name}: data type {domain}, expected TIMEDOMAIN")
-    n_channels = _whole(common, "numberofchannels", name, _MAX_CHANNELS)
-    interval_us = _number(common, "samplinginterval", name)
-    binary = header.get("binary infos", {}).get("binaryformat", "").upper()
-    if binary not in _FORMATS:
-        raise FormatError(f"{name}: binary format {binary or 'missing'}, expected one of {', '.join(_FORMATS)}")
-    channels, scale = _channels(header.get("channel infos", {}), n_channels, name)
-    orientation = common.get("dataorientation", "").upper()
-    data = _map(_beside(vhdr, common, "datafile"), _FORMATS[binary], n_channels, orientation, name)
-    markers: tuple[FileMarker, ...] = ()
-    if common.get("markerfile"):
-        markers = _read_markers(_beside(vhdr, common, "markerfile"), len(data))
-    return BrainVisionFile(1e6 / interval_us, channels, len(data), markers, data, scale)
+    header = read_header(vhdr)
+    for path in (header.data_file, header.marker_file):
+        if path is not None and not path.is_file():
+            other = vhdr.with_suffix(path.suffix)
+            hint = f"; {other.name} is there: was the recording renamed?" if other.is_file() else ""
+            raise FormatError(f"{vhdr.name}: names the file {path.name!r}, which is not in {vhdr.parent}{hint}")
+    n_samples, problems = _length(header)
+    found = BrainVisionMarkers(())
+    if header.marker_file is not None:
+        found = read_markers(header.marker_file, n_samples)
+    problems = (*header.problems, *problems, *found.problems)
+    return BrainVisionFile(
+        header.sfreq,
+        header.channels,
+        n_samples,
+        found.markers,
+        header.data_file,
+        np.dtype(header.dtype),
+        header.multiplexed,
+        header.scale,
+        problems,
+    )
+
+
+class BrainVisionWriter:
+    """Writes a recording block by block; the header is there from the start, the markers when it is closed.
+
+    Parameters
+    ----------
+    vhdr : Path
+        The header; .vmrk and .eeg are put beside it. What is there is replaced.
+    sfreq : float
+        Hz.
+    channels : sequence of ChannelInfo
+        Unit V, or any other, which is written as it stands.
+    resolution : float, sequence of float, or None
+        What one stored INT_16 value is worth, in V; one per channel, each in the channel's own unit, where some are not
+        in V. None stores float32: nothing is rounded or clipped.
+
+    Raises
+    ------
+    ValueError
+        One resolution for channels of different units.
+    """
+
+    def __init__(
+        self,
+        vhdr: Path,
+        sfreq: float,
+        channels: Sequence[ChannelInfo],
+        resolution: float | Sequence[float] | None = RESOLUTION_V,
+    ) -> None:
+        self._vhdr = vhdr
+        self._float = resolution is None
+        if isinstance(resolution, int | float) and (others := [c.name for c in channels if c.unit != "V"]):
+            raise ValueError(f"{', '.join(others)} not in V: give each channel a resolution in its own unit, or None")
+        to_file = np.array([1e6 if c.unit == "V" else 1.0 for c in channels])
+        self._resolution = np.broadcast_to(
+            1.0 / to_file if resolution is None else np.asarray(resolution, np.float64), to_file.shape
+        )
+        self._markers: list[FileMarker] = []
+        self.n_samples = 0
+        """Written so far."""
+        self.altered = 0
+        """Values that INT_16 could not hold: beyond its rails, or not a number (stored as 0)."""
+        self.left_out: tuple[FileMarker, ...] = ()
+        """Markers beyond the last sample; known when it is closed."""
+        binary = "IEEE_FLOAT_32" if self._float else "INT_16"
+        write_header(vhdr, sfreq, channels, (self._resolution * to_file).tolist(), binary)
+        write_markers(vhdr.with_suffix(".vmrk"), [])
+        self._stream = vhdr.with_suffix(".eeg").open("wb")
+
+    def append(self, block: Array) -> None:
+        """Write samples.
+
+        Parameters
+        ----------
+        block : array, shape (n_times, n_channels)
+            In the channels' units, V where it is a voltage. int16 are stored values, unless float32 is written.
+
+        Raises
+        ------
+        ValueError
+            Another number of channels.
+        """
+        if block.ndim != 2 or block.shape[1] != len(self._resolution):
+            raise ValueError(f"block of shape {block.shape}: expected (n_times, {len(self._resolution)})")
+        stored = block
+        if self._float:
+            stored = block / self._resolution
+        elif block.dtype != np.int16:
+            wanted = np.rint(block / self._resolution)
+            stored = np.nan_to_num(np.clip(wanted, -32768, 32767), nan=0.0)
+            self.altered += int(np.count_nonzero(stored != wanted))
+        self._stream.write(np.ascontiguousarray(stored, dtype="<f4" if self._float else "<i2").data)
+        self.n_samples += len(block)
+
+    def mark(self, marker: FileMarker) -> None:
+        """Add a marker; its sample may still have to come.
+
+        Raises
+        ------
+        ValueError
+            It lies before the first sample.
+        """
+        if marker.sample < 0:
+            raise ValueError(f"marker {marker.label} at sample {marker.sample}, expected 0 or more")
+        self._markers.append(marker)
+
+    def flush(self) -> None:
+        """Hand what was appended to the operating system."""
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Write the markers and close the file. May be called twice."""
+        if self._stream.closed:
+            return
+        self._stream.close()
+        self.left_out = tuple(m for m in self._markers if m.sample >= self.n_samples)
+        write_markers(self._vhdr.with_suffix(".vmrk"), [m for m in self._markers if m.sample < self.n_samples])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def write_brainvision(
@@ -100,170 +239,50 @@ def write_brainvision(
     channels: Sequence[ChannelInfo],
     data: Iterable[Array],
     markers: Iterable[FileMarker],
-    resolution_v: float = 0.5e-6,
+    resolution: float | Sequence[float] | None = RESOLUTION_V,
 ) -> int:
-    """Write a recording as INT_16, multiplexed; gives the number of samples.
+    """Write a recording; gives the number of samples.
 
     Parameters
     ----------
-    vhdr : Path
-        The header; .vmrk and .eeg are put beside it.
-    sfreq : float
-        Hz.
-    channels : sequence of ChannelInfo
-        Unit V.
+    vhdr, sfreq, channels, resolution
+        As for :class:`BrainVisionWriter`.
     data : iterable of array, shape (n_times, n_channels)
-        int16 blocks are stored values; others are V, rounded to the resolution and held at the rails of int16.
+        As for :meth:`BrainVisionWriter.append`.
     markers : iterable of FileMarker
         Within the recording; asked for after the data.
-    resolution_v : float
-        V per stored unit.
 
     Raises
     ------
     ValueError
         A block has another number of channels, or a marker lies outside.
     """
-    n_samples = 0
-    with vhdr.with_suffix(".eeg").open("wb") as stream:
+    with BrainVisionWriter(vhdr, sfreq, channels, resolution) as writer:
         for block in data:
-            if block.ndim != 2 or block.shape[1] != len(channels):
-                raise ValueError(f"block of shape {block.shape}: expected (n_times, {len(channels)})")
-            stored = block
-            if block.dtype != np.int16:
-                stored = np.clip(np.rint(block / resolution_v), -32768, 32767)
-            stream.write(np.ascontiguousarray(stored, dtype="<i2").data)
-            n_samples += len(block)
-    events = sorted(markers, key=lambda marker: marker.sample)
-    for marker in events:
-        if not 0 <= marker.sample < n_samples:
-            raise ValueError(f"marker {marker.label} at sample {marker.sample} of a recording of {n_samples}")
-    unit_uv = f"{resolution_v * 1e6:.12g}"
-    header = [
-        "Brain Vision Data Exchange Header File Version 1.0",
-        "",
-        "[Common Infos]",
-        "Codepage=UTF-8",
-        f"DataFile={vhdr.with_suffix('.eeg').name}",
-        f"MarkerFile={vhdr.with_suffix('.vmrk').name}",
-        "DataFormat=BINARY",
-        "DataOrientation=MULTIPLEXED",
-        f"NumberOfChannels={len(channels)}",
-        f"SamplingInterval={1e6 / sfreq:.12g}",
-        "",
-        "[Binary Infos]",
-        "BinaryFormat=INT_16",
-        "",
-        "[Channel Infos]",
-        *(f"Ch{i}={_escaped(c.name)},,{unit_uv},µV" for i, c in enumerate(channels, start=1)),
-        "",
-    ]
-    lines = [
-        "Brain Vision Data Exchange Marker File, Version 1.0",
-        "",
-        "[Common Infos]",
-        "Codepage=UTF-8",
-        f"DataFile={vhdr.with_suffix('.eeg').name}",
-        "",
-        "[Marker Infos]",
-        "Mk1=New Segment,,1,1,0",
-        *(f"Mk{i}={_escaped(m.kind)},{_escaped(m.label)},{m.sample + 1},1,0" for i, m in enumerate(events, start=2)),
-        "",
-    ]
-    vhdr.with_suffix(".vmrk").write_bytes("\r\n".join(lines).encode())
-    vhdr.write_bytes("\r\n".join(header).encode())
-    return n_samples
+            writer.append(block)
+        for marker in markers:
+            writer.mark(marker)
+    for marker in writer.left_out:
+        raise ValueError(f"marker {marker.label} at sample {marker.sample} of a recording of {writer.n_samples}")
+    return writer.n_samples
 
 
-def _channels(entries: dict[str, str], n_channels: int, name: str) -> tuple[tuple[ChannelInfo, ...], F64]:
-    channels: list[ChannelInfo] = []
-    scale = np.ones(n_channels)
-    for k in range(n_channels):
-        entry = entries.get(f"ch{k + 1}")
-        if entry is None:
-            raise FormatError(f"{name}: channel {k + 1} of {n_channels} is not described")
-        label, _, resolution, unit = (*split_entry(entry), "", "", "", "")[:4]
-        try:
-            size = float(resolution) if resolution else 1.0
-        except ValueError as error:
-            raise FormatError(f"{name}: channel {label} has resolution {resolution!r}, expected a number") from error
-        if not math.isfinite(size) or size == 0:
-            raise FormatError(f"{name}: channel {label} has resolution {resolution!r}, expected a number that is not 0")
-        volts = _VOLTS.get(unit.strip().lower())
-        scale[k] = size * (1.0 if volts is None else volts)
-        kind = "misc" if volts is None else _kind(label)
-        channels.append(ChannelInfo(label, kind, unit.strip() if volts is None else "V"))
-    return tuple(channels), scale
-
-
-def _kind(label: str) -> str:
-    upper = label.upper()
-    for part, kind in (("ECG", "ecg"), ("EKG", "ecg"), ("EOG", "eog"), ("EMG", "misc"), ("RESP", "misc")):
-        if part in upper:
-            return kind
-    return "eeg"
-
-
-def _map(path: Path, dtype: str, n_channels: int, orientation: str, name: str) -> Array:
+def _length(header: BrainVisionHeader) -> tuple[int, tuple[str, ...]]:
+    path, dtype, n_channels = header.data_file, header.dtype, len(header.channels)
     size = path.stat().st_size
     width = np.dtype(dtype).itemsize * n_channels
-    if size == 0 or size % width:
-        raise FormatError(
-            f"{path.name}: {size} bytes, expected a multiple of {width} ({n_channels} channels of {dtype[1:]}, {name})"
-        )
-    n_samples = size // width
-    if orientation == "MULTIPLEXED":
-        return np.memmap(path, dtype, "r", shape=(n_samples, n_channels))
-    if orientation == "VECTORIZED":
-        return np.memmap(path, dtype, "r", shape=(n_channels, n_samples)).T
-    raise FormatError(f"{name}: data orientation {orientation or 'missing'}, expected MULTIPLEXED or VECTORIZED")
-
-
-def _read_markers(path: Path, n_samples: int) -> tuple[FileMarker, ...]:
-    entries = parse_sections(path, _MARKERS).get("marker infos", {})
-    markers: list[FileMarker] = []
-    for key, entry in entries.items():
-        if not re.fullmatch(r"mk\d+", key):
-            continue
-        kind, label, position = (*split_entry(entry), "", "", "")[:3]
-        try:
-            sample = int(position) - 1
-        except ValueError as error:
-            raise FormatError(f"{path.name}: {key} has position {position!r}, expected a whole number") from error
-        if not 0 <= sample < n_samples:
-            raise FormatError(f"{path.name}: {key} at sample {sample + 1}, expected 1 to {n_samples}")
-        markers.append(FileMarker(kind.strip(), label.strip(), sample))
-    return tuple(sorted(markers, key=lambda marker: marker.sample))
-
-
-def _beside(vhdr: Path, common: dict[str, str], key: str) -> Path:
-    given = common.get(key, "").replace("$b", vhdr.stem)
-    if not given:
-        raise FormatError(f"{vhdr.name}: no {'data' if key == 'datafile' else 'marker'} file is named")
-    # a header that came from elsewhere may only name what lies beside it
-    path = vhdr.parent / Path(given.replace("\\", "/")).name
-    if not path.is_file():
-        raise FormatError(f"{vhdr.name}: names the file {given!r}, which is not in {vhdr.parent}")
-    return path
-
-
-def _number(common: dict[str, str], key: str, name: str) -> float:
-    text = common.get(key, "")
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise FormatError(f"{name}: {key} is {text or 'missing'!r}, expected a number above 0")
-    return value
-
-
-def _whole(common: dict[str, str], key: str, name: str, most: int) -> int:
-    value = _number(common, key, name)
-    if value != int(value) or value > most:
-        raise FormatError(f"{name}: {key} is {value:g}, expected a whole number up to {most}")
-    return int(value)
-
-
-def _escaped(text: str) -> str:
-    return text.replace(",", "\\1")
+    n_samples, rest = divmod(size, width)
+    if not n_samples:
+        raise FormatError(f"{path.name}: {size} bytes, expected at least one sample of {n_channels} channels ({width})")
+    problems: list[str] = []
+    if not header.multiplexed:
+        # channel after channel: only the header can say where one ends in a file that was cut
+        if rest or header.n_samples not in {None, n_samples}:
+            expected = f"{width * header.n_samples}" if header.n_samples else f"a multiple of {width}"
+            raise FormatError(f"{path.name}: {size} bytes, expected {expected} ({n_channels} channels of {dtype[1:]})")
+        return n_samples, ()
+    if rest:
+        problems.append(f"{path.name}: ends in the middle of a sample; the last {rest} bytes are left out")
+    if header.n_samples not in {None, n_samples}:
+        problems.append(f"{path.name}: {n_samples} samples, but the header says {header.n_samples}")
+    return n_samples, tuple(problems)

@@ -1,7 +1,7 @@
 """NIfTI-1 and NIfTI-2 in and out: series, single volumes and label images.
 
-Time in a NIfTI header has a unit that many programs set wrongly; a repetition time that is too long to be seconds is
-taken as milliseconds.
+Time in a NIfTI header has a unit that many programs set wrongly or not at all: a repetition time that makes no sense in
+its unit is taken in the one in which it does, which is said among the problems of the series.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import logging
 import math
 import os
 import zlib
@@ -27,8 +28,11 @@ from nibabel.wrapstruct import WrapStructError
 from streamer.errors import FormatError, IncompleteFile
 from streamer.messages import F64, Array, SessionTime, Volume
 
+# what is wrong with a header is said by our errors, not by lines that nibabel prints besides
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
+
 MAX_BYTES = 8 * 2**30
-MAX_TR_S = 100.0
+TR_RANGE_S = (0.05, 30.0)
 _NIFTI_2 = {b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c"}
 _UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
@@ -55,6 +59,8 @@ class NiftiSeries(Sequence[Volume]):
         Voxel index to RAS+ mm.
     tr : float
         s.
+    problems : tuple of str
+        What was wrong with the header and how it was put right.
     """
 
     def __init__(self, image: Any, name: str, tr: float | None = None) -> None:
@@ -64,7 +70,8 @@ class NiftiSeries(Sequence[Volume]):
         self.shape = shape[:3]
         self._image = image
         self._n_volumes = shape[3] if len(shape) == 4 else 1
-        self.tr = repetition_time(image.header, name, tr)
+        self.tr, *problems = _repetition_time(image.header, name, tr)
+        self.problems: tuple[str, ...] = tuple(problems)
         self.slice_times = _slice_times(image.header, self.tr)
 
     def __len__(self) -> int:
@@ -120,7 +127,7 @@ def read_nifti(source: Path | bytes, name: str | None = None, tr: float | None =
     IncompleteFile
         The file ends too early.
     FormatError
-        Not NIfTI, not 3-D or 4-D, absurdly large, or without a repetition time.
+        Not NIfTI, not 3-D or 4-D, absurdly large, or without a plausible repetition time.
     """
     return NiftiSeries(*_open(source, name), tr)
 
@@ -207,32 +214,32 @@ def write_nifti(path: Path, data: Array, affine: F64, tr: float | None = None) -
         part.unlink(missing_ok=True)
 
 
-def repetition_time(header: Any, name: str, fallback: float | None) -> float:
-    """Repetition time of a NIfTI header in s; values that cannot be seconds are taken as milliseconds.
-
-    Raises
-    ------
-    FormatError
-        The header has none and there is no ``fallback``.
-    """
+def _repetition_time(header: Any, name: str, fallback: float | None) -> tuple[float] | tuple[float, str]:
+    # in s, and what had to be put right
     pixdim = float(header["pixdim"][4])
-    seconds = pixdim * _time_unit(header)
-    if seconds > MAX_TR_S:
-        seconds *= 1e-3
-    if math.isfinite(seconds) and 0.0 < seconds <= MAX_TR_S:
-        # a float32 of 1.97 is 1.97000002861: the decimal that was meant is what is kept
-        return round(seconds, 6)
+    unit = _time_unit(header)
+    low, high = TR_RANGE_S
+    for scale, label in dict.fromkeys(((_UNITS.get(unit, 1.0), unit), *((_UNITS[key], key) for key in _UNITS))):
+        seconds = pixdim * scale
+        if math.isfinite(seconds) and low <= seconds <= high:
+            # a float32 of 1.97 is 1.97000002861: the decimal that was meant is what is kept
+            tr = round(seconds, 6)
+            if label == unit and unit in _UNITS:
+                return (tr,)
+            return tr, f"repetition time {pixdim:g} with the unit {unit}: taken as {tr:g} s"
     if fallback is None:
-        raise FormatError(f"{name}: repetition time {pixdim:g} in the header, expected one above 0")
-    return fallback
+        raise FormatError(
+            f"{name}: repetition time {pixdim:g} in the header with the unit {unit}, expected {low} to {high} s"
+        )
+    return fallback, f"repetition time {pixdim:g} in the header: {fallback:g} s as given"
 
 
-def _time_unit(header: Any) -> float:
+def _time_unit(header: Any) -> str:
     try:
-        return _UNITS.get(str(header.get_xyzt_units()[1]), 1.0)
+        return str(header.get_xyzt_units()[1])
     except KeyError:
         # a code that the standard does not know says as little as none
-        return 1.0
+        return "unknown"
 
 
 def _slice_times(header: Any, tr: float) -> tuple[float, ...]:
@@ -240,11 +247,12 @@ def _slice_times(header: Any, tr: float) -> tuple[float, ...]:
         times = [float(value) for value in header.get_slice_times() if value is not None]
     except (HeaderDataError, KeyError, ValueError, ZeroDivisionError):
         return ()
-    unit = _time_unit(header)
-    if times and max(times) * unit > tr:
-        unit *= 1e-3
+    # the unit is trusted no more than that of the repetition time: the coarsest in which they fit into it
+    unit = next((scale for scale in _UNITS.values() if times and max(times) * scale <= tr), 1.0)
     seconds = tuple(value * unit for value in times)
     # slice order along another axis than z says nothing about our slices
+    if len(seconds) > 1 and not any(seconds):
+        return ()
     fits = len(seconds) == int(header.get_data_shape()[2]) and all(0.0 <= value <= tr for value in seconds)
     return seconds if fits else ()
 

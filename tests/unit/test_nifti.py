@@ -56,22 +56,57 @@ def test_a_scaled_image_is_unscaled(tmp_path):
     np.testing.assert_allclose(found, series()[..., 2] / 7, atol=0.05)
 
 
-@pytest.mark.parametrize("unit", ["msec", "sec", "unknown"])
-def test_milliseconds_are_noticed(tmp_path, unit):
+def timed(path, value, unit):
     image = nib.Nifti1Image(series(), AFFINE)
-    image.header["pixdim"][4] = 1970
+    image.header["pixdim"][4] = value
     image.header.set_xyzt_units("mm", unit)
-    image.to_filename(tmp_path / "ms.nii")
-    assert read_nifti(tmp_path / "ms.nii").tr == 1.97
+    image.to_filename(path)
+    return path
 
 
-def test_a_missing_repetition_time_is_asked_for(tmp_path):
+@pytest.mark.parametrize(
+    ("value", "unit", "problem"),
+    [
+        (1.97, "sec", None),
+        (1970, "msec", None),
+        (1970000, "usec", None),
+        (1970, "sec", "repetition time 1970 with the unit sec: taken as 1.97 s"),
+        (1970, "unknown", "repetition time 1970 with the unit unknown: taken as 1.97 s"),
+        (1.97, "unknown", "repetition time 1.97 with the unit unknown: taken as 1.97 s"),
+        (1.97, "msec", "repetition time 1.97 with the unit msec: taken as 1.97 s"),
+        (1970000, "sec", "repetition time 1.97e+06 with the unit sec: taken as 1.97 s"),
+    ],
+)
+def test_the_unit_of_time_is_put_right_and_said(tmp_path, value, unit, problem):
+    found = read_nifti(timed(tmp_path / "x.nii.gz", value, unit))
+    assert found.tr == 1.97
+    assert found.problems == (() if problem is None else (problem,))
+
+
+@pytest.mark.parametrize(("value", "given"), [(0, 2.0), (0.001, 2.0), (40, 2.0), (np.nan, 2.0), (-2, 2.0)])
+def test_an_implausible_repetition_time_is_asked_for(tmp_path, value, given):
+    path = timed(tmp_path / "x.nii", value, "sec")
+    with pytest.raises(FormatError, match=r"x\.nii: repetition time .* expected 0\.05 to 30"):
+        read_nifti(path)
+    found = read_nifti(path, tr=given)
+    assert found.tr == given
+    assert "2 s as given" in found.problems[0]
+
+
+def test_one_volume_is_a_series_of_one(tmp_path):
+    write_nifti(tmp_path / "x.nii.gz", series()[..., 0], AFFINE, tr=2.0)
+    found = read_nifti(tmp_path / "x.nii.gz")
+    assert (len(found), found.shape, found[0].index) == (1, (7, 8, 5), 0)
+
+
+def test_slice_times_that_are_all_zero_are_none(tmp_path):
     image = nib.Nifti1Image(series(), AFFINE)
-    image.header["pixdim"][4] = 0
+    image.header["pixdim"][4] = 2.0
+    image.header.set_xyzt_units("mm", "sec")
+    image.header.set_dim_info(slice=2)
+    image.header["slice_end"], image.header["slice_code"] = 4, 1
     image.to_filename(tmp_path / "x.nii")
-    with pytest.raises(FormatError, match="repetition time 0"):
-        read_nifti(tmp_path / "x.nii")
-    assert read_nifti(tmp_path / "x.nii", tr=2.0).tr == 2.0
+    assert read_nifti(tmp_path / "x.nii").slice_times == ()
 
 
 def test_slice_times_of_the_header_are_taken(tmp_path):
