@@ -161,6 +161,7 @@ def draft_card(
         licence="BSD-3-Clause",
         classes=training.classes,
         preprocessing=config.preprocessing_digest(),
+        pairing=windows.pairing,
         # the digest is put in when the graph is written
         graph=GraphFile(file=f"{plan.name}.onnx", sha256="0" * 64),
         eeg=EegInput(

@@ -4,7 +4,7 @@
 
     EegCore    EegChunk ─ timeline ─ triggers ─ lane (gradient, decimate, filters, reference) ─ band power ┐
                Marker ───────────────┘                                                                     │
-               BoldFrame ─ onset from the trigger train ───────────────────────────────────────────────────┤
+               BoldFrame ─ onset of its trigger, by acquisition number ────────────────────────────────────┤
                Tick (while the EEG is silent) ─────────────────────────────────────────────────────────────┤
                                                                                window ─ model ─ decision ──┘
     BoldCore   Volume ─ motion ─ regions ─ BoldFrame
@@ -31,6 +31,7 @@ import numpy as np
 
 from streamer.align.eeg_time import EegTimeline, EegTimelineSettings
 from streamer.align.triggers import TriggerSettings, TriggerTrain
+from streamer.align.volume_match import VolumeMatcher
 from streamer.align.windows import WindowBuilder, WindowSettings
 from streamer.clean.bold.lane import BoldLane, BoldLaneSettings
 from streamer.clean.eeg.lane import EegLane, EegLaneSettings
@@ -81,7 +82,10 @@ class EngineSettings(Settings):
     uncalibrated_s: float = 30.0
     """Without a calibration: length of the run's own past before the EEG counts, s."""
     bold_first_volume: int = 0
-    """Acquisition number of the volume that belongs to the first trigger."""
+    """Acquisition number of the volume that belongs to the first trigger; below 0 when triggers of preparation scans
+    come before the first volume that is exported."""
+    bold_alarm_tr: float = 0.25
+    """A volume whose scanner time and trigger disagree by more than this is flagged ``MISALIGNED``, in TR."""
     bold_latency_s: float = 0.6
     """From the end of a volume to its arrival, s; only used while its trigger is unknown."""
 
@@ -135,9 +139,12 @@ class EegCore:
     ) -> None:
         self.settings = settings
         self.model = model
-        self.timeline = EegTimeline(settings.timeline, sfreq)
-        self.triggers = TriggerTrain(settings.triggers, sfreq)
         self.lane = EegLane(settings.eeg, sfreq, channels)
+        # the lane keeps flags by the hop
+        hop = self.lane.factor * max(1, round(settings.eeg.hop_s * self.lane.sfreq_out))
+        self.timeline = EegTimeline(settings.timeline, sfreq, hop)
+        self.triggers = TriggerTrain(settings.triggers, sfreq, self.timeline.samples)
+        self.matcher = VolumeMatcher(settings.bold_first_volume, settings.bold_alarm_tr)
         n_channels = len(self.lane.channels)
         self.features = BandPower(settings.features, self.lane.sfreq_out, n_channels)
         self._n_features = n_channels * len(settings.features.bands)
@@ -162,6 +169,45 @@ class EegCore:
     def state(self) -> State:
         """The state after the last event."""
         return State.STOPPED if self._stopped else self._state
+
+    def timing(self) -> dict[str, int | float]:
+        """Tell what was found of time so far: counts, and figures in s or ms as their names say."""
+        line, volumes, matcher = self.timeline, self.triggers.volumes, self.matcher
+        train = volumes.train
+        return {
+            "gaps": line.gaps,
+            "lost_samples": line.lost_samples,
+            "duplicate_samples": line.duplicates,
+            "clock_steps": line.clock_steps,
+            "eeg_jitter_ms": 1e3 * line.jitter_s,
+            "eeg_residual_ms": 1e3 * line.residual_s,
+            "markers_approximate": self.triggers.approximate,
+            "markers_unresolved": self.triggers.unresolved,
+            "triggers": volumes.n_triggers,
+            "triggers_missing": volumes.missing,
+            "triggers_doubled": volumes.doubled,
+            "triggers_extra": volumes.extra,
+            "triggers_late": volumes.late,
+            "trigger_residual_alarms": volumes.residual_alarms,
+            "trigger_residual_ms": 0.0 if train is None else 1e3 * train.residual_s,
+            "trains": volumes.trains,
+            "tr_s": (0.0 if train is None else train.tr) or 0.0,
+            "volumes_matched": matcher.matched,
+            "volumes_unmatched": matcher.unmatched,
+            "volumes_misaligned": matcher.misaligned,
+            "scanner_clock_steps": matcher.clock_steps,
+            "scanner_residual_ms": 1e3 * matcher.residual_s,
+        }
+
+    def timing_alarms(self) -> tuple[str, ...]:
+        """Say in words what disagrees, oldest first; at most 17 sentences."""
+        alarms = list(self.matcher.alarms)
+        if self.triggers.volumes.residual_alarms:
+            limit = 1e3 * self.settings.triggers.alarm_s
+            alarms.append(
+                f"{self.triggers.volumes.residual_alarms} volume triggers lie over {limit:g} ms off the regular beat"
+            )
+        return tuple(alarms)
 
     def feed(self, event: Event) -> list[Output]:
         """Take one event; give what follows from it, in order."""
@@ -202,8 +248,9 @@ class EegCore:
             self._trigger(marker)
 
     def _trigger(self, marker: Marker) -> None:
-        if marker.sample is not None and self.triggers.is_volume(marker):
-            self.lane.trigger(marker.sample)
+        start = self.triggers.volume_start(marker)
+        if start is not None:
+            self.lane.trigger(start)
 
     def _step(self, step: PowerStep) -> list[Output]:
         if self.steps is not None:
@@ -219,12 +266,13 @@ class EegCore:
         return self._decide(step.end_time)
 
     def _frame(self, event: BoldFrame) -> list[Output]:
-        onset = self.triggers.volume_onset(event.index - self.settings.bold_first_volume)
-        if onset is None:
+        match = self.matcher(event, self.triggers.trains, self.triggers.newest)
+        if match.onset is None:
             acquired = SessionTime(event.received - self.settings.bold_latency_s - event.tr / 2)
             frame = replace(event, acquired=acquired, flags=event.flags | Flag.UNSYNCED)
         else:
-            frame = replace(event, acquired=SessionTime(onset + event.tr / 2))
+            acquired = SessionTime(match.onset + event.tr / 2)
+            frame = replace(event, acquired=acquired, flags=event.flags | match.flags)
         self.windows.bold(frame)
         return [frame]
 
@@ -259,7 +307,7 @@ class EegCore:
         return out
 
     def _window(self, end: SessionTime) -> Window:
-        power = self.windows.power_steps()
+        power = self.windows.power_steps(end)
         extra = Flag.NONE
         baseline = self._baseline
         if baseline is None and self._running is not None:
@@ -268,7 +316,9 @@ class EegCore:
                 baseline = self._running.freeze()
             else:
                 extra |= Flag.WARMING
-        eeg = None if power is None or baseline is None else baseline.z(log_power(power))
+        eeg = None
+        if power is not None and baseline is not None:
+            eeg = self.windows.paired(baseline.z(log_power(power)))
         return self.windows.cut(end, eeg, extra)
 
     def _update_state(self, window: Window) -> None:

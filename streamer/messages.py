@@ -78,7 +78,7 @@ class ChannelInfo:
 
     name: str
     kind: str
-    """``eeg``, ``ecg``, ``eog``, ``ref`` or ``misc`` (lower case)."""
+    """``eeg``, ``ecg``, ``eog``, ``ref``, ``trig``, ``counter`` or ``misc`` (lower case)."""
     unit: str = "V"
 
 
@@ -114,7 +114,8 @@ class EegChunk:
     times: F64
     """SessionTime s: raw stamps with the clock offset applied once, shape (n_times,)."""
     first_sample: int
-    """Index of the first sample of ``data`` since the stream was opened; lost samples are not counted."""
+    """Index of the first sample of ``data`` since the stream was opened; samples that the source itself counts as lost
+    (RDA's block numbers, a sample counter) are counted in, others are not."""
     received: SessionTime
     flags: Flag = Flag.NONE
 

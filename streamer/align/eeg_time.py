@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from pydantic import Field
 
 from streamer.align.clock_fit import ClockFit
+from streamer.align.duplicates import Duplicates
+from streamer.align.sample_map import SampleMap
 from streamer.contracts import Settings
 from streamer.messages import F32, F64, Array, EegChunk, Flag, SessionTime
+
+_SILENCE_S = 1.0
 
 
 class EegTimelineSettings(Settings):
@@ -24,7 +28,7 @@ class EegTimelineSettings(Settings):
     steady_s: float = Field(default=2.0, gt=0)
     """Stamps without a jump for this long are steady, s."""
     clock_step_s: float = Field(default=10.0, gt=0)
-    """A jump beyond this is a new clock, not lost samples, s."""
+    """A jump beyond this without as long a silence is a new clock, not lost samples, s."""
     offset_step_s: float = Field(default=0.05, gt=0)
     """A jump of the clock offset beyond this starts the fit anew, s."""
     half_time_s: float = Field(default=90.0, gt=0)
@@ -33,7 +37,7 @@ class EegTimelineSettings(Settings):
     """The fit is warming until its expected error is below this, s."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Buffer:
     """Samples that are not on the grid yet."""
 
@@ -41,51 +45,98 @@ class _Buffer:
     data: F32
     raw: F64
     times: F64
+    heard: F64
+    """When each came, s."""
+    source: Array
+    """The source's number of each."""
     received: SessionTime
     flags: Flag
+
+    def take(self, rows: Array | slice) -> _Buffer:
+        """Keep some of the samples."""
+        return _Buffer(
+            self.stream,
+            self.data[rows],
+            self.raw[rows],
+            self.times[rows],
+            self.heard[rows],
+            self.source[rows],
+            self.received,
+            self.flags,
+        )
+
+    def then(self, after: _Buffer) -> _Buffer:
+        """Put what came later behind."""
+        return _Buffer(
+            after.stream,
+            np.concatenate([self.data, after.data]),
+            np.concatenate([self.raw, after.raw]),
+            np.concatenate([self.times, after.times]),
+            np.concatenate([self.heard, after.heard]),
+            np.concatenate([self.source, after.source]),
+            after.received,
+            self.flags | after.flags,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """How far neighbouring samples are from being one sample apart, s; and where that matters."""
+
+    raw: F64
+    offset: F64
+    odd: Array
 
 
 class EegTimeline:
     """Put EEG chunks on the sample grid and give them times without jitter.
 
     The grid counts every sample since the stream was opened, lost ones too: ``first_sample`` of what comes out jumps
-    over a gap. The decisions are made sample by sample, from the sender's own stamps:
+    over a gap, and ``samples`` tells what grid sample a sample of the source became. The decisions are made sample by
+    sample, from the source's count and the sender's own stamps; a change of the clock offset alone makes no gap.
 
+    - Samples that the source counted and never handed over are lost: exactly as many.
     - A step of the stamps is where two neighbours are not one sample apart. A step forward beyond the limit is a gap
       when the stamps stay ahead of the fitted line for ``confirm_s``; when they fall back, it was jitter of the sender.
       The limit is half a sample beyond the nominal distance while the stamps are steady, else ``gap_min_s`` and four
-      times the jitter. A smaller loss inside jitter cannot be seen; the fit absorbs it.
-    - A step backwards that lasts, or any step beyond ``clock_step_s``, is a new clock: ``CLOCK_STEP``, and the grid
-      goes on without counting anything lost. Beyond ``clock_step_s`` the samples are flagged ``GAP`` besides.
-    - A sample whose stamp was seen within the last second is a duplicate and dropped.
+      times the jitter. A smaller loss inside jitter cannot be seen; the fit follows it.
+    - A step backwards that lasts is a new clock: ``CLOCK_STEP``, and the grid goes on without counting anything lost.
+      So is any step beyond ``clock_step_s``, flagged ``GAP`` besides, unless the stream was silent for as long: then
+      it is a gap, however long. A new clock whose offset is known already loses what the offset says.
+    - A sample whose stamp and values were seen within the last second is a duplicate and dropped.
 
     Times are a recursive least-squares line through the stamps (`ClockFit`). It bridges a gap, because lost samples are
-    counted, with its level loosened; a clock step starts it anew.
+    counted, with its level loosened; a clock step starts it anew. What leaves while it has not settled is flagged
+    ``WARMING``.
 
     Parameters
     ----------
     settings : EegTimelineSettings
     sfreq : float
         Nominal rate, Hz.
+    block : int
+        ``WARMING`` ends at a multiple of so many samples.
     """
 
-    def __init__(self, settings: EegTimelineSettings, sfreq: float) -> None:
+    def __init__(self, settings: EegTimelineSettings, sfreq: float, block: int = 1) -> None:
         self.settings = settings
         self._sfreq = sfreq
         self._period = 1.0 / sfreq
         self._confirm = max(2, round(settings.confirm_s * sfreq))
         self._steady = round(settings.steady_s * sfreq)
-        self._fit = ClockFit(sfreq, settings.half_time_s)
+        self._raw_fit = ClockFit(sfreq, settings.half_time_s)
+        self._fit = ClockFit(sfreq, settings.half_time_s, settled_s=settings.warm_residual_s, block=block)
         self._next: int | None = None
         self._expected = 0
-        self._raw_last = self._times_last = 0.0
+        self._raw_last = self._times_last = self._heard_last = 0.0
         self._unsteady_at = 0
         self._held: _Buffer | None = None
         self._flags = Flag.NONE
-        self._seen: deque[F64] = deque()
-        self._newest = 0.0
+        self._duplicates = Duplicates()
+        self.samples = SampleMap()
+        """From the source's numbers to the grid's."""
         self.lost_samples = 0
-        """Samples that the stamps say were lost."""
+        """Samples that were lost, by the source's count or the stamps."""
         self.duplicates = 0
         """Samples that came twice and were dropped."""
         self.gaps = 0
@@ -101,15 +152,15 @@ class EegTimeline:
     @property
     def jitter_s(self) -> float:
         """Root mean square of the stamps against the fit, s."""
-        return self._fit.jitter_s
+        return self._raw_fit.jitter_s
 
     @property
     def warming(self) -> bool:
         """Whether the fit of times has not settled."""
-        return self._next is None or self._fit.age_s < 1.0 or self.residual_s >= self.settings.warm_residual_s
+        return self._next is None or not self._fit.settled(self._next)
 
     def __call__(self, chunk: EegChunk) -> list[EegChunk]:
-        """Take a chunk as it came; give what of it is on the grid now, in one piece per gap-free stretch.
+        """Take a chunk as it came; give what of it is on the grid now, in one piece per stretch of equal flags.
 
         Raises
         ------
@@ -123,38 +174,38 @@ class EegTimeline:
             )
         if not len(chunk.data):
             return []
+        buffer = self._buffer(chunk)
         if self._next is None:
-            self._start(chunk)
-        missed, self._expected = chunk.first_sample - self._expected, chunk.first_sample + len(chunk.data)
+            self._start(chunk.first_sample, buffer)
         out: list[EegChunk] = []
+        missed, self._expected = chunk.first_sample - self._expected, chunk.first_sample + len(chunk.data)
         if missed > 0:
-            self._count_missed(missed, float(chunk.times_raw[0]), float(chunk.times[0]), out)
-        buffer = self._without_duplicates(self._append(chunk))
+            self._count_missed(missed, buffer, out)
+        held, self._held = self._held, None
+        if held is not None:
+            buffer = held.then(buffer)
+        fresh = self._duplicates.fresh(buffer.raw, buffer.data)
+        if fresh is not None:
+            self.duplicates += int((~fresh).sum())
+            buffer = buffer.take(fresh)
         if len(buffer.raw):
             self._drain(buffer, out)
         return out
 
-    def _start(self, chunk: EegChunk) -> None:
-        self._next = self._expected = self._unsteady_at = chunk.first_sample
-        self._fit.restart(chunk.first_sample, float(chunk.times[0]))
-        self._raw_last = float(chunk.times_raw[0]) - self._period
-        self._times_last = float(chunk.times[0]) - self._period
-        self._newest = self._raw_last
+    def _start(self, first: int, buffer: _Buffer) -> None:
+        self._next = self._expected = self._unsteady_at = first
+        self._raw_fit.restart(first, float(buffer.raw[0]))
+        self._fit.restart(first, float(buffer.times[0]))
+        self._raw_last = float(buffer.raw[0]) - self._period
+        self._times_last = float(buffer.times[0]) - self._period
+        self._heard_last = float(buffer.received)
 
-    def _append(self, chunk: EegChunk) -> _Buffer:
+    def _buffer(self, chunk: EegChunk) -> _Buffer:
         raw, times = self._filled(chunk.times_raw, chunk.times)
-        fresh = _Buffer(chunk.stream, chunk.data, raw, times, chunk.received, chunk.flags)
-        held, self._held = self._held, None
-        if held is None:
-            return fresh
-        return _Buffer(
-            chunk.stream,
-            np.concatenate([held.data, fresh.data]),
-            np.concatenate([held.raw, fresh.raw]),
-            np.concatenate([held.times, fresh.times]),
-            fresh.received,
-            held.flags | fresh.flags,
-        )
+        n = len(raw)
+        source = np.arange(chunk.first_sample, chunk.first_sample + n)
+        heard = np.full(n, float(chunk.received))
+        return _Buffer(chunk.stream, chunk.data, raw, times, heard, source, chunk.received, chunk.flags)
 
     def _filled(self, raw: F64, times: F64) -> tuple[F64, F64]:
         """Count stamps that are not numbers on from the one before."""
@@ -170,27 +221,20 @@ class EegTimeline:
             raw[i], times[i] = last[0] + self._period, last[1] + self._period
         return raw, times
 
-    def _without_duplicates(self, buffer: _Buffer) -> _Buffer:
-        raw = buffer.raw
-        if raw[0] > self._newest and (raw[1:] > raw[:-1]).all():
-            return buffer
-        both = np.concatenate([*self._seen, raw])
-        first = np.zeros(len(both), dtype=bool)
-        first[np.unique(both, return_index=True)[1]] = True
-        recent = np.maximum.accumulate(both) - both <= 1.0
-        keep = (first | ~recent)[-len(raw) :]
-        self.duplicates += int((~keep).sum())
-        return _Buffer(buffer.stream, buffer.data[keep], raw[keep], buffer.times[keep], buffer.received, buffer.flags)
-
-    def _count_missed(self, missed: int, raw: float, times: float, out: list[EegChunk]) -> None:
+    def _count_missed(self, missed: int, buffer: _Buffer, out: list[EegChunk]) -> None:
         """Take in that the source counted samples which it never handed over."""
         held, self._held = self._held, None
         if held is not None:
-            self._emit(held, 0, len(held.raw), out)
-        ahead = round((times - self._fit.times(self._grid, self._grid + 1)[0]) * self._sfreq)
-        lost = max(missed, ahead) if abs(raw - self._raw_last) < self.settings.clock_step_s else missed
-        self._gap(lost)
-        self._raw_last, self._times_last = raw - self._period, times - self._period
+            self._drain(held, out, final=True)
+        span = missed * self._period
+        gone = (float(buffer.raw[0]) - self._raw_last, float(buffer.heard[0]) - self._heard_last)
+        if min(abs(span - s) for s in gone) > self.settings.clock_step_s:
+            # neither stamps nor arrival bear it out: the source began to count at another number
+            return
+        self._gap(missed)
+        self._raw_last += span
+        self._times_last += span
+        self._heard_last += span
 
     @property
     def _grid(self) -> int:
@@ -202,45 +246,49 @@ class EegTimeline:
         self.lost_samples += lost
         self.gaps += 1
         self._flags |= Flag.GAP
-        self._fit.loosen()
 
-    def _drain(self, buffer: _Buffer, out: list[EegChunk]) -> None:
-        raw_step = _steps(buffer.raw, self._raw_last) - self._period
-        offset_step = _steps(buffer.times, self._times_last) - self._period - raw_step
-        odd = (np.abs(raw_step) > 0.25 * self._period) | (np.abs(offset_step) > self.settings.offset_step_s)
+    def _drain(self, buffer: _Buffer, out: list[EegChunk], *, final: bool = False) -> None:
+        raw = _steps(buffer.raw, self._raw_last) - self._period
+        offset = _steps(buffer.times, self._times_last) - self._period - raw
+        odd = (np.abs(raw) > 0.25 * self._period) | (np.abs(offset) > self.settings.offset_step_s)
         done = 0
         if odd.any():
-            steps = np.flatnonzero(odd)
-            for at in steps.tolist():
+            steps = _Steps(raw, offset, np.flatnonzero(odd))
+            for at in steps.odd.tolist():
                 self._emit(buffer, done, at, out)
                 done = at
-                if not self._judge(buffer, at, raw_step, steps):
-                    self._held = _Buffer(
-                        buffer.stream,
-                        buffer.data[at:],
-                        buffer.raw[at:],
-                        buffer.times[at:],
-                        buffer.received,
-                        buffer.flags,
-                    )
+                if not self._judge(buffer, at, steps, final=final):
+                    self._held = buffer.take(slice(at, None))
                     return
         self._emit(buffer, done, len(buffer.raw), out)
 
-    def _judge(self, buffer: _Buffer, at: int, raw_step: F64, steps: Array) -> bool:
+    def _judge(self, buffer: _Buffer, at: int, steps: _Steps, *, final: bool) -> bool:
         """Say what the step before sample ``at`` of the buffer is; False while it cannot be said."""
-        step = float(raw_step[at])
-        if abs(step) > self.settings.clock_step_s:
-            self._clock_step(float(buffer.times[at]), Flag.GAP)
-            return True
-        if abs(step) <= 0.25 * self._period:
-            self._clock_step(float(buffer.times[at]), Flag.NONE)
-            return True
-        steady = self._grid - self._unsteady_at >= self._steady
+        s = self.settings
+        step, offset = float(steps.raw[at]), float(steps.offset[at])
+        silent = float(buffer.heard[at]) - (float(buffer.heard[at - 1]) if at else self._heard_last)
+        borne_out = abs(step + offset - silent) <= _SILENCE_S
+        new_offset = abs(offset) > s.offset_step_s
+        if abs(step) > 0.25 * self._period:
+            if new_offset and borne_out and abs(step) > s.offset_step_s:
+                self._new_clock(buffer, at, step + offset)
+                return True
+            if abs(step) > s.clock_step_s and not borne_out:
+                self._clock_step(buffer, at, Flag.GAP)
+                return True
+            if not self._judge_step(buffer, at, steps, final=final):
+                return False
+        if new_offset:
+            self._clock_step(buffer, at, Flag.NONE, raw=False)
+        return True
+
+    def _judge_step(self, buffer: _Buffer, at: int, steps: _Steps, *, final: bool) -> bool:
+        step = float(steps.raw[at])
         limit = 0.5 * self._period
-        if not steady:
-            limit = max(limit, self.settings.gap_min_s) + 4 * self._fit.jitter_s
+        if self._grid - self._unsteady_at < self._steady:
+            limit = max(limit, self.settings.gap_min_s) + 4 * self.jitter_s
         stop = min(at + self._confirm, len(buffer.raw))
-        ahead = buffer.times[at:stop] - self._fit.times(self._grid, self._grid + stop - at)
+        ahead = buffer.raw[at:stop] - self._raw_fit.times(self._grid, self._grid + stop - at)
         if step < 0:
             # a single sample cannot be lost backwards: only a lasting set-back of the clock is more than jitter
             limit = max(limit, self.settings.gap_min_s)
@@ -248,49 +296,57 @@ class EegTimeline:
         if abs(step) <= limit or (ahead <= limit).any():
             self._unsteady_at = self._grid
             return True
-        if stop - at < self._confirm:
+        if stop - at < self._confirm and not final:
             return False
         if step < 0:
-            self._clock_step(float(buffer.times[at]), Flag.NONE)
+            self._clock_step(buffer, at, Flag.NONE)
             return True
-        further = steps[(steps > at) & (steps < stop)]
-        further = further[raw_step[further] > limit]
+        further = steps.odd[(steps.odd > at) & (steps.odd < stop)]
+        further = further[steps.raw[further] > limit]
         end = int(further[0]) - at if len(further) else len(ahead)
         self._gap(max(1, round(float(np.median(ahead[:end])) * self._sfreq)))
+        self._raw_fit.loosen()
+        self._fit.loosen()
         return True
 
-    def _clock_step(self, time: float, flags: Flag) -> None:
-        self._seen.clear()
-        self._newest = -np.inf
+    def _new_clock(self, buffer: _Buffer, at: int, step: float) -> None:
+        """Go over to another clock of the sender; by its offset ``step`` (s) of session time was lost."""
+        lost = round(step * self._sfreq)
+        if lost > 0:
+            self._gap(lost)
+            self._fit.loosen()
+        fit = abs(step - lost * self._period) > self.settings.offset_step_s
+        self._clock_step(buffer, at, Flag.NONE, fit=fit)
+
+    def _clock_step(self, buffer: _Buffer, at: int, flags: Flag, *, raw: bool = True, fit: bool = True) -> None:
+        """Start the fits of raw stamps and of times anew at sample ``at``."""
         self.clock_steps += 1
         self._flags |= Flag.CLOCK_STEP | flags
         self._unsteady_at = self._grid
-        self._fit.restart(self._grid, time)
+        if raw:
+            self._duplicates.forget()
+            self._raw_fit.restart(self._grid, float(buffer.raw[at]))
+        if fit:
+            self._fit.restart(self._grid, float(buffer.times[at]))
 
     def _emit(self, buffer: _Buffer, start: int, stop: int, out: list[EegChunk]) -> None:
         if start == stop:
             return
         first = self._grid
-        raw = buffer.raw[start:stop]
-        times = self._fit.spread(first, buffer.times[start:stop])
-        out.append(
-            EegChunk(
-                stream=buffer.stream,
-                data=buffer.data[start:stop],
-                times_raw=raw,
-                times=times,
-                first_sample=first,
-                received=buffer.received,
-                flags=buffer.flags | self._flags,
-            )
-        )
-        self._flags = Flag.NONE
+        data, raw = buffer.data[start:stop], buffer.raw[start:stop]
+        times, settled = self._fit.spread(first, buffer.times[start:stop])
+        self._raw_fit.spread(first, raw)
+        self.samples.add(buffer.source[start:stop], first, times)
+        cuts = [0, *(np.flatnonzero(settled[1:] != settled[:-1]) + 1).tolist(), len(raw)]
+        for a, b in pairwise(cuts):
+            flags = buffer.flags | self._flags | (Flag.NONE if settled[a] else Flag.WARMING)
+            piece = EegChunk(buffer.stream, data[a:b], raw[a:b], times[a:b], first + a, buffer.received, flags)
+            out.append(piece)
+            self._flags = Flag.NONE
         self._next = first + stop - start
         self._raw_last, self._times_last = float(raw[-1]), float(buffer.times[stop - 1])
-        self._newest = max(self._newest, float(raw.max()))
-        self._seen.append(raw)
-        while self._newest - self._seen[0][-1] > 2.0 and len(self._seen) > 1:
-            self._seen.popleft()
+        self._heard_last = float(buffer.heard[stop - 1])
+        self._duplicates.add(raw, data)
 
 
 def _steps(values: F64, before: float) -> F64:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from pydantic import Field
 
-from streamer.align.volume_train import Verdict, VolumeTrain
+from streamer.align.sample_map import SampleMap
+from streamer.align.volume_train import VolumeTrain
+from streamer.align.volume_trains import Pulse, VolumeTrains
 from streamer.contracts import Settings
 from streamer.messages import EegChunk, Flag, Marker, SessionTime
 
@@ -28,6 +31,8 @@ class TriggerSettings(Settings):
     """A pause of this many TR that is no whole number of them begins a new train of volumes."""
     tr_min_s: float = Field(default=0.2, gt=0)
     """Shortest plausible TR, s."""
+    alarm_s: float = Field(default=0.005, gt=0)
+    """A volume trigger further than this off the line through its train is counted and said, s."""
 
 
 _KEEP_S = 5.0
@@ -36,32 +41,37 @@ _KEEP_S = 5.0
 class TriggerTrain:
     """Give markers their exact grid sample, and number the volume triggers.
 
-    A marker from the EEG's own clock is compared with the sender's raw stamps: the nearest sample within half a period
-    is its sample, exactly. One from another clock (its offset differs from the EEG's), or in a stretch without stamps,
-    is compared with the fitted times: its sample is then good to the clock offset, counted in ``approximate``, and may
-    be one that was lost. A marker before its sample waits for it, ``wait_s`` at most by the ``received`` of what is
-    fed; then, and when its sample is older than what is kept (5 s), it is released with ``sample`` None and counted in
-    ``unresolved``. A marker that comes with its sample (from a file) is released at once.
+    A marker that comes with a sample of its source's count gets the one on the grid that this sample became. Any other
+    from the EEG's own clock is compared with the sender's raw stamps: the nearest sample within half a period is its
+    sample, exactly. One from another clock (its offset differs from the EEG's), or in a stretch without stamps, has no
+    exact sample: it is released with ``sample`` None and counted in ``approximate``; if it begins a volume,
+    ``volume_start`` tells the sample by the line through its train. A marker before its sample waits for it, ``wait_s``
+    at most by the ``received`` of what is fed; then, and when its sample is older than what is kept (5 s), it is
+    released with ``sample`` None and counted in ``unresolved``.
 
     Parameters
     ----------
     settings : TriggerSettings
     sfreq : float
         Nominal rate of the EEG, Hz.
+    samples : SampleMap or None
+        Of the timeline that the chunks come from; None takes the markers' samples for the grid's.
     """
 
-    def __init__(self, settings: TriggerSettings, sfreq: float) -> None:
+    def __init__(self, settings: TriggerSettings, sfreq: float, samples: SampleMap | None = None) -> None:
         self.settings = settings
         self._sfreq = sfreq
         self._reach = 0.5 / sfreq + 1e-6
+        self._samples = samples
         self._chunks: deque[EegChunk] = deque()
         self._waiting: list[Marker] = []
-        self._train = VolumeTrain(settings.tolerance, settings.restart_tr, settings.tr_min_s)
-        self._accepted: deque[tuple[float, int | None]] = deque(maxlen=64)
+        self.volumes = VolumeTrains(settings.tolerance, settings.restart_tr, settings.tr_min_s, settings.alarm_s)
+        """The numbering of the volume triggers."""
+        self._accepted: deque[tuple[float, int | None, int | None]] = deque(maxlen=64)
         self.approximate = 0
-        """Markers whose sample was found by fitted times only."""
+        """Markers whose place is known by fitted times only."""
         self.unresolved = 0
-        """Markers released without a sample."""
+        """Markers whose sample never came."""
 
     def chunk(self, chunk: EegChunk) -> list[Marker]:
         """Take a chunk on the grid; give the waiting markers that it settles, in order of time."""
@@ -69,6 +79,8 @@ class TriggerTrain:
             return []
         if chunk.flags & Flag.CLOCK_STEP:
             self._chunks.clear()
+            if self.volumes.train is not None:
+                self.volumes.train.forget_samples()
         self._chunks.append(chunk)
         while chunk.times[-1] - self._chunks[0].times[-1] > _KEEP_S:
             self._chunks.popleft()
@@ -83,18 +95,25 @@ class TriggerTrain:
         out: list[Marker] = []
         waiting: list[Marker] = []
         for marker in sorted(self._waiting, key=lambda m: m.at):
-            released = self._resolve(marker, now)
-            (waiting if released is None else out).append(marker if released is None else released)
+            found = self._resolve(marker, now)
+            if found is None:
+                waiting.append(marker)
+                continue
+            released, position = found
+            out.append(released)
+            if released.label == self.settings.label:
+                self._number(released, position)
         self._waiting = waiting
-        for marker in out:
-            self._number(marker)
         return out
 
-    def _resolve(self, marker: Marker, now: float) -> Marker | None:
-        """Give the marker its sample; None when it must go on waiting."""
-        if marker.sample is not None:
-            return marker
-        if self._chunks:
+    def _resolve(self, marker: Marker, now: float) -> tuple[Marker, float | None] | None:
+        """Give the marker its sample, and where on the grid it lies; None when it must go on waiting."""
+        counted = marker.sample
+        if counted is not None:
+            grid = counted if self._samples is None else self._samples.grid(counted, marker.at)
+            if grid is not None:
+                return replace(marker, sample=grid), grid
+        if self._chunks and (counted is None or (self._samples is not None and self._samples.passed(counted))):
             newest = self._chunks[-1]
             shift = float(newest.times[-1] - newest.times_raw[-1])
             same = abs(marker.at - marker.at_raw - shift) <= self.settings.same_clock_s
@@ -103,22 +122,24 @@ class TriggerTrain:
                 return self._look_up(marker, at, same=same)
         if now - marker.received > self.settings.wait_s:
             self.unresolved += 1
-            return marker
+            return replace(marker, sample=None), None
         return None
 
-    def _look_up(self, marker: Marker, at: float, *, same: bool) -> Marker:
+    def _look_up(self, marker: Marker, at: float, *, same: bool) -> tuple[Marker, float | None]:
         if same:
             raw = np.concatenate([c.times_raw for c in self._chunks])
             nearest = int(np.argmin(np.abs(raw - at)))
             if abs(raw[nearest] - at) <= self._reach:
-                return replace(marker, sample=self._sample(nearest))
+                sample = self._sample(nearest)
+                return replace(marker, sample=sample), sample
         times = np.concatenate([c.times for c in self._chunks])
+        marker = replace(marker, sample=None)
         if marker.at < times[0] - self._reach:
             self.unresolved += 1
-            return marker
+            return marker, None
         before = max(0, int(np.searchsorted(times, marker.at + 0.5 / self._sfreq)) - 1)
         self.approximate += 1
-        return replace(marker, sample=self._sample(before) + round((float(marker.at) - times[before]) * self._sfreq))
+        return marker, self._sample(before) + float(marker.at - times[before]) * self._sfreq
 
     def _sample(self, position: int) -> int:
         for chunk in self._chunks:
@@ -136,48 +157,62 @@ class TriggerTrain:
                     return float(chunk.times[position])
         return float(marker.at)
 
-    def _number(self, marker: Marker) -> None:
-        if marker.label == self.settings.label and self._train.add(self._time(marker)) is Verdict.VOLUME:
-            self._accepted.append((marker.at_raw, marker.sample))
+    def _number(self, marker: Marker, position: float | None) -> None:
+        exact = marker.sample is not None
+        number = self.volumes.add(Pulse(self._time(marker), position, exact))
+        if number is None:
+            return
+        start = marker.sample
+        if start is None:
+            fitted = self.volume_sample(number)
+            fitted = position if fitted is None else fitted
+            start = None if fitted is None else round(fitted)
+        self._accepted.append((marker.at_raw, marker.sample, start))
 
     def is_volume(self, marker: Marker) -> bool:
         """Whether this released marker was accepted as the trigger of a volume."""
-        return marker.label == self.settings.label and (marker.at_raw, marker.sample) in self._accepted
+        return marker.label == self.settings.label and any(
+            (marker.at_raw, marker.sample) == accepted[:2] for accepted in self._accepted
+        )
+
+    def volume_start(self, marker: Marker) -> int | None:
+        """Tell the grid sample at which the volume of this released marker begins.
+
+        The marker's own sample; where it has none, the one that the line through its train says. None when the marker
+        begins no volume, or nothing is known.
+        """
+        if marker.label != self.settings.label:
+            return None
+        for at_raw, sample, start in reversed(self._accepted):
+            if (at_raw, sample) == (marker.at_raw, marker.sample):
+                return start
+        return None
+
+    @property
+    def newest(self) -> float:
+        """Fitted time of the newest EEG sample, SessionTime s; -inf before the first."""
+        return float(self._chunks[-1].times[-1]) if self._chunks else -np.inf
+
+    @property
+    def trains(self) -> Sequence[VolumeTrain]:
+        """The trains of volumes that are kept, oldest first."""
+        return self.volumes.kept
 
     def volume_onset(self, index: int) -> SessionTime | None:
-        """Tell when volume ``index`` of the present train began: its trigger, or the fitted line where that is missing.
+        """Tell when volume ``index`` of the present train began; None while it is not known (`VolumeTrain.onset`)."""
+        train = self.volumes.train
+        return None if train is None else train.onset(index, self.newest)
 
-        None while it is not known: before two triggers, and for volumes after the newest EEG.
+    def volume_sample(self, index: int) -> float | None:
+        """Tell where on the grid volume ``index`` of the present train began, finer than a sample.
+
+        A line through the samples of its triggers, within half a sample of (nearly) all; None before three triggers.
         """
-        newest = float(self._chunks[-1].times[-1]) if self._chunks else -np.inf
-        return self._train.onset(index, newest)
+        train = self.volumes.train
+        return None if train is None else train.sample(index)
 
     @property
     def tr(self) -> float | None:
-        """Median interval of the volume triggers, s; None before two of them."""
-        return self._train.tr
-
-    @property
-    def n_triggers(self) -> int:
-        """Volume triggers accepted so far."""
-        return self._train.n_triggers
-
-    @property
-    def missing(self) -> int:
-        """Volume triggers that should have come between two that did."""
-        return self._train.missing
-
-    @property
-    def doubled(self) -> int:
-        """Triggers dropped because they came less than half a TR after another."""
-        return self._train.doubled
-
-    @property
-    def extra(self) -> int:
-        """Triggers dropped because they fit no volume."""
-        return self._train.extra
-
-    @property
-    def trains(self) -> int:
-        """Trains of volumes so far: scans that were started."""
-        return self._train.trains
+        """Interval of the volume triggers, s; None before two of them."""
+        train = self.volumes.train
+        return None if train is None else train.tr

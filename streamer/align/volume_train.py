@@ -1,113 +1,160 @@
-"""Numbering the scanner's volume triggers: which are missing, doubled or extra, and when volume k began."""
+"""One train of volumes: when volume k began, by its triggers and by the line through them."""
 
 from __future__ import annotations
 
-from collections import deque
-from enum import Enum
+from collections import OrderedDict, deque
 
 import numpy as np
 
+from streamer.align.robust_line import Line, line_of_rounded, robust_line
 from streamer.messages import SessionTime
 
-
-class Verdict(Enum):
-    """What a trigger is to the train."""
-
-    VOLUME = "volume"
-    DOUBLED = "doubled"
-    EXTRA = "extra"
+_SETTLED = 8
+_WINDOW = 64
+_POSITIONS = 128
+_KEPT = 1024
 
 
 class VolumeTrain:
-    """The line ``t_k = t0 + k TR`` through the volume triggers, and what does not lie on it.
-
-    A trigger at a whole number n of TR after the last one is volume k + n, and n - 1 are missing. One less than half a
-    TR after the last is doubled. Any other is extra, unless the last one is over ``restart_tr`` TR ago or the next
-    trigger comes one TR after it: then a new train begins and numbers start at 0 again.
+    """The line ``t_k = t0 + k TR`` through the volume triggers of one scan, numbered from 0.
 
     Parameters
     ----------
-    tolerance : float
-        How far from a whole number of TR a trigger may lie, in TR.
-    restart_tr : float
-        A pause of this many TR that is no whole number of them begins a new train.
-    tr_min : float
-        Shortest plausible TR, s.
+    number : int
+        Of the train in the session, from 0.
     """
 
-    def __init__(self, tolerance: float, restart_tr: float, tr_min: float) -> None:
-        self._tolerance = tolerance
-        self._restart = restart_tr
-        self._tr_min = tr_min
-        self._intervals: deque[float] = deque(maxlen=31)
-        self._onsets: dict[int, float] = {}
-        self._recent: deque[tuple[int, float]] = deque(maxlen=31)
-        self._stray: float | None = None
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all triggers."""
         self.n_triggers = 0
-        self.missing = 0
-        self.doubled = 0
-        self.extra = 0
-        self.trains = 0
+        self._onsets: OrderedDict[int, float] = OrderedDict()
+        self._recent: deque[tuple[int, float]] = deque(maxlen=_WINDOW)
+        self._positions: deque[tuple[int, float, bool]] = deque(maxlen=_POSITIONS)
+        self._off: list[tuple[int, float, bool]] = []
+        self._line: Line | None = None
+        self._position_line: Line | None = None
+        self.first = self.last = (0, 0.0)
+        """Number and time (s) of the first and the newest trigger."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether there are triggers enough to trust the line more than one of them."""
+        return self.n_triggers >= _SETTLED
+
+    @property
+    def line(self) -> Line | None:
+        """Time (s) against number, through the newest triggers; None before two."""
+        if self._line is None and len(self._recent) >= 2:
+            k, t = np.array(self._recent, dtype=np.float64).T
+            self._line = robust_line(k, t)
+        return self._line
 
     @property
     def tr(self) -> float | None:
-        """Median interval, s; None before two triggers."""
-        return float(np.median(self._intervals)) if self._intervals else None
+        """Interval of the triggers, s; None before two of them."""
+        line = self.line
+        return None if line is None else line.slope
 
-    def add(self, time: float) -> Verdict:
-        """Number the trigger at ``time`` (s)."""
-        if not self._recent:
-            return self._begin(time)
-        index, last = self._recent[-1]
-        since = time - last
-        tr = self.tr
-        if since < (self._tr_min if tr is None else max(self._tr_min, 0.5 * tr)):
-            self.doubled += 1
-            return Verdict.DOUBLED
-        if tr is None:
-            return self._accept(index + 1, time, since)
-        n = round(since / tr)
-        if n >= 1 and abs(since - n * tr) <= self._tolerance * tr:
-            self.missing += n - 1
-            return self._accept(index + n, time, since / n)
-        if since > self._restart * tr:
-            return self._begin(time)
-        stray, self._stray = self._stray, time
-        if stray is not None and abs(time - stray - tr) <= self._tolerance * tr:
-            self._begin(stray)
-            self._intervals.append(time - stray)
-            return self._accept(1, time, time - stray)
-        self.extra += 1
-        return Verdict.EXTRA
+    @property
+    def residual_s(self) -> float:
+        """Robust standard deviation of the newest triggers about the line, s."""
+        return 0.0 if self.line is None else self.line.scatter
 
-    def _begin(self, time: float) -> Verdict:
-        self._intervals.clear()
-        self._onsets.clear()
-        self._recent.clear()
-        self._stray = None
-        self.trains += 1
-        return self._accept(0, time, None)
+    def add(self, k: int, time: float, position: float | None = None, *, exact: bool = False) -> None:
+        """Take the trigger of volume ``k``.
 
-    def _accept(self, index: int, time: float, interval: float | None) -> Verdict:
-        if interval is not None:
-            self._intervals.append(interval)
-        self._onsets[index] = time
-        self._recent.append((index, time))
-        self._stray = None
-        self.n_triggers += 1
-        return Verdict.VOLUME
-
-    def onset(self, index: int, newest: float) -> SessionTime | None:
-        """Tell when volume ``index`` of the present train began.
-
-        The time of its trigger when it was seen; else the line, when that lies before ``newest`` (SessionTime, s): a
-        trigger may still come for what lies after it.
+        Parameters
+        ----------
+        k : int
+            Higher than any before.
+        time : float
+            s.
+        position : float or None
+            Where it lies on the sample grid.
+        exact : bool
+            Whether that is the very sample; else it is an estimate from time stamps.
         """
-        seen = self._onsets.get(index)
-        if seen is not None:
-            return SessionTime(seen)
-        tr = self.tr
-        if tr is None or index < 0:
-            return None
-        at = float(np.median([t + (index - k) * tr for k, t in self._recent]))
-        return SessionTime(at) if at <= newest else None
+        if not self.n_triggers:
+            self.first = (k, time)
+        self.last = (k, time)
+        self.n_triggers += 1
+        self._onsets[k] = time
+        if len(self._onsets) > _KEPT:
+            self._onsets.popitem(last=False)
+        self._recent.append((k, time))
+        self._line = None
+        if position is not None:
+            self._place(k, position, exact=exact)
+
+    def _place(self, k: int, position: float, *, exact: bool) -> None:
+        place = (k, position, exact)
+        at = self.sample(k)
+        if exact and at is not None and len(self._positions) >= 4 and abs(position - at) > 2.0:
+            # samples were lost and miscounted, or it is one bad trigger: three in a row tell
+            self._off.append(place)
+            if len(self._off) < 3:
+                return
+            self._positions.clear()
+            self._positions.extend(self._off)
+        else:
+            self._positions.append(place)
+        self._off.clear()
+        self._position_line = None
+
+    def lacks(self, k: int) -> bool:
+        """Whether volume ``k`` lies before the newest trigger, and has none."""
+        return self.first[0] < k < self.last[0] and k not in self._onsets and self.last[0] - k < _WINDOW
+
+    def fill(self, k: int, time: float) -> None:
+        """Take a trigger that was lacking; it draws the line no more."""
+        self._onsets[k] = time
+
+    def drop_last(self) -> None:
+        """Take the newest trigger back: it belongs to another train."""
+        k, _ = self._recent.pop()
+        self._onsets.pop(k, None)
+        while self._positions and self._positions[-1][0] >= k:
+            self._positions.pop()
+        self._off.clear()
+        self.n_triggers -= 1
+        self.last = self._recent[-1] if self._recent else self.first
+        self._line = self._position_line = None
+
+    def forget_samples(self) -> None:
+        """Begin the sample positions anew: the grid has lost its count."""
+        self._positions.clear()
+        self._off.clear()
+        self._position_line = None
+
+    def onset(self, k: int, newest: float) -> SessionTime | None:
+        """Tell when volume ``k`` began.
+
+        The line once it has settled, and where a trigger is missing; before that, and for volumes of long ago, the time
+        of its trigger. None when it is not known: before two triggers, and for a volume without a trigger that lies
+        after ``newest`` (SessionTime, s), whose trigger may still come.
+        """
+        own = self._onsets.get(k)
+        line = self.line if k >= 0 else None
+        if line is None or (own is not None and (not self.settled or k < self._recent[0][0])):
+            return None if own is None else SessionTime(own)
+        at = line(k)
+        return SessionTime(at) if own is not None or at <= newest else None
+
+    def sample(self, k: int) -> float | None:
+        """Tell where on the sample grid volume ``k`` began, finer than a sample; None before three triggers.
+
+        The numbers of samples are times rounded to whole samples, and the line through them is what they have in
+        common. Estimates from time stamps serve while fewer than 8 samples are exact.
+        """
+        if self._position_line is None:
+            exact = [(k, at) for k, at, sure in self._positions if sure]
+            points = exact if len(exact) >= _SETTLED else [(k, at) for k, at, _ in self._positions]
+            if len(points) < 3:
+                return None
+            ks, at = np.array(points, dtype=np.float64).T
+            self._position_line = (line_of_rounded if len(points) == len(exact) else robust_line)(ks, at)
+        return self._position_line(k)

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -137,6 +137,8 @@ class ModelCard(Settings):
     """Names of the outputs, in order."""
     preprocessing: Sha256
     """``preprocessing_digest`` of the settings that shaped the inputs."""
+    pairing: Literal["model", "display", "hrf", "bank"] = "model"
+    """How EEG and BOLD were put together over the haemodynamic lag: ``WindowSettings.pairing``."""
     graph: GraphFile
     """The ONNX graph."""
     eeg: EegInput

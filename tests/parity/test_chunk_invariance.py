@@ -169,7 +169,7 @@ def test_times_and_gaps_do_not_depend_on_the_chunking(sizes: list[int], seed: in
             part = slice(at, at + parts[min(i, len(parts) - 1)])
             data = np.zeros((len(stamps[part]), 1), np.float32)
             for c in timeline(EegChunk("s", data, stamps[part], stamps[part], at, SessionTime(0.0))):
-                steps = np.zeros(len(c.data))
+                steps = np.full(len(c.data), int(c.flags & Flag.WARMING))
                 steps[0] = int(c.flags)
                 out.append(np.column_stack([c.first_sample + np.arange(len(c.data)), c.times, steps]))
             at, i = part.stop, i + 1

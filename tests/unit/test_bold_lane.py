@@ -152,7 +152,7 @@ def test_a_region_that_is_mostly_outside_is_nan():
     [
         ({"data": np.ones((30, 32, 17), np.uint16)}, "another grid"),
         ({"affine": AFFINE + np.eye(4)}, "another grid"),
-        ({"series": "s4"}, "belongs to series s4"),
+        ({"series": "s4", "affine": AFFINE + np.eye(4)}, "another grid"),
         ({"data": np.zeros(SHAPE, np.uint16)}, "no signal"),
         ({"data": np.full(SHAPE, np.nan, np.float32)}, "not finite"),
         ({"data": np.ones((4, 4), np.uint16)}, "2 axes"),
@@ -182,6 +182,33 @@ def test_a_late_volume_is_flagged_and_leaves_the_state_alone():
     ours, theirs = disturbed(volume(4)), steady(volume(4))
     np.testing.assert_array_equal(ours.regions, theirs.regions)
     assert ours.fd == theirs.fd
+
+
+def test_a_new_series_begins_a_new_run():
+    bold = lane(baseline_s=4.0, drift_tau_s=0)
+    first = [bold(volume(k)) for k in range(4)]
+    assert np.isfinite(first[-1].regions).all()
+    again = [bold(volume(k, raised(5.0), series="s4")) for k in range(3)]
+    assert all(f.flags == Flag.WARMING | Flag.UNCALIBRATED for f in again[:2])
+    assert np.isnan(again[1].regions).all()
+    # against the new run's own baseline
+    assert again[2].regions[0] == pytest.approx(0.0, abs=0.05)
+    assert again[0].fd == 0.0
+    assert bold.reference is not None
+    np.testing.assert_array_equal(bold.reference[0], volume(0).data)
+    straggler = bold(volume(4))
+    assert straggler.flags & Flag.LATE
+    assert bold(volume(3, raised(5.0), series="s4")).regions[0] == pytest.approx(0.0, abs=0.05)
+
+
+def test_a_given_baseline_holds_in_every_run():
+    means = np.array([HEAD[labels() == k].mean() for k in (1, 2)], np.float32)
+    bold = lane(baseline=means)
+    for k in range(5):
+        bold(volume(k, raised(3.0)))
+    frame = bold(volume(0, raised(3.0), series="s4"))
+    assert frame.flags == Flag.NONE
+    assert frame.regions[0] == pytest.approx(3.0, abs=0.05)
 
 
 def test_a_volume_that_cannot_be_registered_is_flagged_and_keeps_the_last_place():

@@ -4,7 +4,7 @@ import pytest
 from streamer.align.windows import WindowBuilder, WindowSettings
 from streamer.messages import BoldFrame, Flag, SessionTime
 
-SETTINGS = WindowSettings(eeg_steps=4, bold_steps=6)
+SETTINGS = WindowSettings(eeg_steps=4, bold_steps=6, pairing="display")
 
 
 def frame(acquired: float, value: float = 1.0, tr: float = 1.0, flags: Flag = Flag.NONE) -> BoldFrame:
@@ -143,3 +143,57 @@ def test_old_eeg_is_masked_and_called_stale():
 def test_windows_are_counted():
     windows = builder()
     assert [windows.cut(SessionTime(0.0), None).seq for _ in range(3)] == [0, 1, 2]
+
+
+def test_history_too_short_for_a_model_to_learn_the_lag_is_refused():
+    with pytest.raises(ValueError, match=r"3\.2 s of EEG and 6 s of BOLD: expected 12 s"):
+        WindowSettings(eeg_steps=16, bold_steps=6)
+    with pytest.raises(ValueError, match="lag bank of 4 s"):
+        WindowSettings(pairing="bank")
+
+
+def paired(settings: WindowSettings, n: int) -> tuple[WindowBuilder, np.ndarray]:
+    """Steps whose value is their time, and a volume every 2 s, acquired up to 3 s before the newest step."""
+    windows = WindowBuilder(settings, 1, 1, 2)
+    for k in range(n):
+        end = 0.1 * (k + 1)
+        windows.eeg(k, np.full(1, end, np.float32), SessionTime(end), Flag.NONE, valid=True)
+    newest = 0.1 * n - 3.0
+    for k in range(15, -1, -1):
+        windows.bold(frame(newest - 2.0 * k, tr=2.0))
+    power = windows.power_steps(SessionTime(0.1 * n))
+    assert power is not None
+    return windows, power
+
+
+def test_a_lag_bank_ends_where_the_newest_volume_does():
+    windows, power = paired(WindowSettings(pairing="bank", eeg_steps=60), 400)
+    assert power.shape == (60, 1)
+    # a step's value is the mean time of its two fine steps, which end 0.1 s apart
+    np.testing.assert_allclose(power[:, 0], 37.0 - 0.05 - 0.2 * np.arange(59, -1, -1), rtol=1e-6)
+    np.testing.assert_array_equal(windows.paired(power), power)
+
+
+def test_hrf_pairing_puts_an_event_where_the_volume_shows_it():
+    settings = WindowSettings(pairing="hrf", eeg_steps=60)
+    windows, power = paired(settings, 700)
+    assert power.shape == (60 + 119, 1)
+    assert power[-1, 0] == pytest.approx(67.0 - 0.05)
+    # a constant stays; a short event 7 s before the newest step is at its height 2 s before it
+    np.testing.assert_allclose(windows.paired(np.ones((179, 1), np.float32)), 1.0, rtol=1e-5)
+    event = np.zeros((179, 1), np.float32)
+    event[-1 - 35] = 1.0
+    assert int(np.argmax(windows.paired(event)[:, 0])) == 60 - 1 - 10
+
+
+def test_without_a_volume_the_paired_eeg_ends_now():
+    windows = WindowBuilder(WindowSettings(pairing="bank", eeg_steps=60), 1, 1, 2)
+    for k in range(400):
+        windows.eeg(k, np.full(1, 0.1 * (k + 1), np.float32), SessionTime(0.1 * (k + 1)), Flag.NONE, valid=True)
+    power = windows.power_steps(SessionTime(40.0))
+    assert power is not None
+    assert power[-1, 0] == pytest.approx(39.95)
+    windows.bold(frame(30.0))
+    stale = windows.power_steps(SessionTime(40.0))
+    assert stale is not None
+    assert stale[-1, 0] == pytest.approx(39.95)

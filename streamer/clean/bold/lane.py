@@ -81,10 +81,12 @@ class BoldLane:
         self._labels, self._labels_affine = labels, labels_affine
         self._reference = reference
         self._calibrated = baseline is not None
-        self._baseline: F64 | None = None if baseline is None else baseline.astype(np.float64)
+        self._given: F64 | None = None if baseline is None else baseline.astype(np.float64)
+        self._baseline = self._given
         self._settling: list[F64] = []
         self._registration: Registration | None = None
-        self._grid: tuple[tuple[int, ...], F64, str] | None = None
+        self._grid: tuple[tuple[int, ...], F64] | None = None
+        self._series: list[str] = []
         self._first_index = self._last_index = 0
         self._transform: F64 | None = None
         self._parameters: F64 | None = None
@@ -123,21 +125,25 @@ class BoldLane:
         Returns
         -------
         frame : BoldFrame
-            ``acquired`` is None: the engine knows the trigger. A volume that comes after a later one is flagged LATE
-            and leaves the baseline and the motion trace alone.
+            ``acquired`` is None: the engine knows the trigger. A volume that comes after a later one, or of a series
+            before the present one, is flagged LATE and leaves the baseline and the motion trace alone. A new series
+            begins a new run: motion is measured against the same reference, a baseline that was not given is taken
+            anew.
 
         Raises
         ------
         FormatError
-            The volume has another grid or belongs to another series than the run, has no signal, or holds values that
-            are not finite. The lane's state is as before.
+            The volume has another grid or place than the first, has no signal, or holds values that are not finite.
+            The lane's state is as before.
         """
         self._check(volume)
         coefficients = spline_coefficients(volume.data)
         if self._registration is None:
             self._start(volume)
         assert self._registration is not None
-        late = volume.index <= self._last_index and self._parameters is not None
+        if volume.series not in self._series:
+            self._begin_run(volume)
+        late = volume.series != self._series[-1] or (volume.index <= self._last_index and self._parameters is not None)
         found = self._registration(coefficients, volume.affine, self._transform)
         usable = found.converged and bool(np.abs(found.transform[:3, 3]).max() <= MAX_DISPLACEMENT_MM)
         transform = found.transform if usable else (np.eye(4) if self._transform is None else self._transform)
@@ -180,9 +186,7 @@ class BoldLane:
         if data.ndim != 3:
             raise FormatError(f"volume {volume.index} has {data.ndim} axes: expected 3")
         if self._grid is not None:
-            shape, affine, series = self._grid
-            if volume.series != series:
-                raise FormatError(f"volume {volume.index} belongs to series {volume.series}: the run is {series}")
+            shape, affine = self._grid
             if not same_grid(data.shape, volume.affine, shape, affine):
                 raise FormatError(
                     f"volume {volume.index} has another grid ({data.shape}) or place than the run's first ({shape})"
@@ -206,8 +210,14 @@ class BoldLane:
         self._region = placed[index].astype(np.int64) - 1
         self._coverage = share
         self._registration, self._reference = registration, (reference, affine)
-        self._grid = (tuple(volume.data.shape), volume.affine, volume.series)
-        self._first_index = volume.index
+        self._grid = (tuple(volume.data.shape), volume.affine)
+
+    def _begin_run(self, volume: Volume) -> None:
+        self._series.append(volume.series)
+        self._first_index = self._last_index = volume.index
+        self._parameters = None
+        self._baseline = self._given
+        self._settling.clear()
 
     def _means(self, coefficients: F32, affine: F64, transform: F64) -> F64:
         assert self._registration is not None
