@@ -9,6 +9,7 @@ import numpy as np
 from scipy.signal import fftconvolve
 
 from streamer.messages import F64
+from streamer.simulate.ledger import RunFaults
 from streamer.simulate.noise import ornstein_uhlenbeck
 from streamer.simulate.settings import SimulationSettings
 from streamer.simulate.subject import REGIONS, Subject
@@ -38,8 +39,12 @@ class BoldSignals:
 
     neural: F64
     """What comes from the state and from alpha, shape (n_times, n_regions)."""
+    drift: F64
+    """Shape (n_times, n_regions + 1)."""
+    pulsation: F64
+    """With heart and breath, shape (n_times, n_regions + 1)."""
     total: F64
-    """With physiological noise and drift, shape (n_times, n_regions + 1)."""
+    """All of it and the slow noise, shape (n_times, n_regions + 1)."""
 
 
 def bold_signals(
@@ -47,6 +52,7 @@ def bold_signals(
     subject: Subject,
     state: F64,
     spontaneous: F64,
+    pulsation: F64,
     rate_hz: float,
     rng: np.random.Generator,
 ) -> BoldSignals:
@@ -60,6 +66,8 @@ def bold_signals(
         1 in task.
     spontaneous : array, shape (n_times,)
         Slow ups and downs of alpha, sd 1.
+    pulsation : array, shape (n_times, n_regions + 1)
+        From :func:`pulsation_signals`.
     rate_hz : float
     rng : Generator
     """
@@ -78,7 +86,39 @@ def bold_signals(
     shared = noise[:, -1:]
     total[:, :n_regions] += settings.physiology_percent * np.sqrt(0.5) * (noise[:, :n_regions] + shared)
     total[:, n_regions] += settings.physiology_percent * np.sqrt(0.5) * shared[:, 0]
-    return BoldSignals(neural, total + _drift(settings, n_times, n_regions + 1, rng))
+    drift = _drift(settings, n_times, n_regions + 1, rng)
+    return BoldSignals(neural, drift, pulsation, total + drift + pulsation)
+
+
+def pulsation_signals(
+    settings: SimulationSettings, r_times: F64, respiration: F64, rate_hz: float, rng: np.random.Generator
+) -> F64:
+    """Make what heart and breath do to the signal at once, %, shape (n_times, n_regions + 1).
+
+    Followed at its own rate: a volume samples it at its slices' times, and aliases it (Glover 2000,
+    doi:10.1002/1522-2594(200007)44:1<162::AID-MRM23>3.0.CO;2-E).
+    """
+    n_times, n_series = len(respiration), len(REGIONS) + 1
+    sizes = rng.lognormal(0.0, 0.3, (2, n_series))
+    lags = rng.uniform(0.0, 2 * np.pi, n_series)
+    beats = np.interp(np.arange(n_times) / rate_hz, r_times, np.arange(len(r_times)))
+    wave = np.cos(2 * np.pi * beats[:, None] + lags) if settings.cardiac_percent else np.zeros((n_times, n_series))
+    cardiac = settings.cardiac_percent * np.sqrt(2.0) * sizes[0] * wave
+    return cardiac + settings.breathing_percent * np.sqrt(2.0) * sizes[1] * respiration[:, None]
+
+
+def volume_spikes(faults: RunFaults, onsets: F64, n_slices: int, tr_s: float) -> F64:
+    """Draw volumes in which some slices are brighter or darker, %, shape (n_volumes, n_slices)."""
+    rng = faults.rng("bold_spike_size")
+    first, extent = rng.integers(0, n_slices, len(onsets)), rng.uniform(0.1, 0.5, len(onsets))
+    size = rng.choice([-1.0, 1.0], len(onsets)) * rng.uniform(2.0, 6.0, len(onsets))
+    spikes = np.zeros((len(onsets), n_slices))
+    for k in faults.chosen("bold_spike", faults.settings.bold_spike, len(onsets)):
+        stop = min(n_slices, int(first[k]) + max(1, round(extent[k] * n_slices)))
+        spikes[k, first[k] : stop] = size[k]
+        slices = [int(first[k]), stop]
+        faults.enter("bold_spike", onsets[k], onsets[k] + tr_s, volume=k, slices=slices, percent=round(size[k], 3))
+    return spikes
 
 
 def _drift(settings: SimulationSettings, n_times: int, n_series: int, rng: np.random.Generator) -> F64:

@@ -24,6 +24,8 @@ class BrainSignals:
     """V, shape (n_times, n_eeg)."""
     envelope: F64
     """Amplitude of each rhythm at its strongest channel, V, shape (n_times, n_rhythms)."""
+    phase: F64
+    """Of each rhythm, rad, shape (n_times, n_rhythms)."""
     spontaneous: F64
     """Slow ups and downs of the rhythms that have no cause in the task: log amplitude in sd, shape (n_times,)."""
 
@@ -43,14 +45,14 @@ def brain_signals(subject: Subject, state: F64, rate_hz: float, rng: np.random.G
     eeg = pink(rng, n_times, N_BACKGROUND, rate_hz) @ subject.background
     spontaneous = ornstein_uhlenbeck(rng, n_times, 1, rate_hz, _SPONTANEOUS_TAU_S)[:, 0]
     engaged = _engaged(state, rate_hz)
-    envelope = np.empty((n_times, len(subject.rhythms)))
+    envelope, phase = np.empty((2, n_times, len(subject.rhythms)))
     for k, rhythm in enumerate(subject.rhythms):
         # a loss of power; the amplitude goes with its root
         amplitude = np.sqrt(1.0 - rhythm.loss * engaged) * np.exp(_SPONTANEOUS_SD * spontaneous)
         wave = oscillation(rng, n_times, rate_hz, rhythm.centre_hz, rhythm.bandwidth_hz) * (rhythm.rms_v * amplitude)
-        envelope[:, k] = np.abs(wave)
+        envelope[:, k], phase[:, k] = np.abs(wave), np.angle(wave)
         eeg += wave.real[:, None] * rhythm.topography
-    return BrainSignals(eeg, envelope, spontaneous)
+    return BrainSignals(eeg, envelope, phase, spontaneous)
 
 
 def _engaged(state: F64, rate_hz: float) -> F64:

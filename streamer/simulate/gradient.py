@@ -28,19 +28,29 @@ class GradientArtefact:
     starts : array, shape (n_volumes + 1,)
         Where each volume's artefact begins, samples (whole numbers when the clocks are synchronised); the last is
         where the scanner stops.
+    stops : array, shape (n_volumes,)
+        Where each volume's artefact ends, samples: with the next one, or a TR after it began when the scanner pauses.
     motion : array, shape (n_volumes, 6)
         Head at each volume.
     rng : Generator
     """
 
     def __init__(
-        self, settings: SimulationSettings, subject: Subject, starts: F64, motion: F64, rng: np.random.Generator
+        self,
+        settings: SimulationSettings,
+        subject: Subject,
+        starts: F64,
+        stops: F64,
+        motion: F64,
+        rng: np.random.Generator,
     ) -> None:
         self.starts = starts
+        self.stops = stops
         table_hz = settings.sfreq * _OVERSAMPLED
-        self._period = settings.tr_s * settings.sfreq * (1.0 + settings.clock_ppm * 1e-6)
+        self._period = settings.tr_s * settings.sfreq * (1.0 + settings.faults.clock_ppm * 1e-6)
         self._table = _template(settings, subject, table_hz, rng)
-        self.whole = bool(np.all(starts == np.rint(starts))) and float(self._period).is_integer()
+        on_grid = bool(np.all(starts == np.rint(starts))) and float(self._period).is_integer()
+        self.whole = on_grid and bool(np.all(stops - starts[:-1] <= self._period))
         # a channel's amplitude changes with each of the six movements in its own way; rotations act at 80 mm
         shift = motion * np.array([1.0, 1.0, 1.0, 80.0, 80.0, 80.0])
         self.gains: F64 = 1.0 + shift @ (_GAIN_PER_MM * rng.standard_normal((6, self._table.shape[1])))
@@ -58,7 +68,7 @@ class GradientArtefact:
         k = max(0, int(np.searchsorted(self.starts, first_sample, side="right")) - 1)
         while k < len(self.starts) - 1 and self.starts[k] < end:
             lo = max(first_sample, int(np.ceil(self.starts[k])))
-            hi = min(end, int(np.ceil(self.starts[k + 1])))
+            hi = min(end, int(np.ceil(self.stops[k])))
             if lo < hi:
                 block[lo - first_sample : hi - first_sample] += self._piece(k, lo, hi)
             k += 1
@@ -91,7 +101,7 @@ def _template(settings: SimulationSettings, subject: Subject, table_hz: float, r
     highest = int(min(0.45 * settings.sfreq, 3.0 * _LOW_PASS_HZ) * settings.tr_s)
     order = np.arange(1, highest + 1)
     f = order / settings.tr_s
-    on_slice = order % (settings.grid[2] // settings.multiband) == 0
+    on_slice = order % settings.shots == 0
     size = 1.0 / (1.0 + f / 80.0) * np.where(on_slice, 1.0, settings.gradient_off_slice)
     response = _low_pass(f)
     waves = np.zeros((n, 3))
@@ -100,8 +110,18 @@ def _template(settings: SimulationSettings, subject: Subject, table_hz: float, r
         phase = np.exp(2j * np.pi * rng.random(highest))
         spectrum[order] = size * rng.lognormal(0.0, 0.4, highest) * phase * response
         waves[:, axis] = np.fft.irfft(spectrum, n)
-    table = waves @ subject.gradient
+    table = (waves * _switching(settings, n)[:, None]) @ subject.gradient
     return table * (settings.gradient_v / np.median(np.ptp(table[:, :-1], axis=0)))
+
+
+def _switching(settings: SimulationSettings, n: int) -> F64:
+    # 1 while the gradients switch, 0 at the end of each slice's time, with flanks as the low-pass would leave them
+    if settings.slice_dead == 0:
+        return np.ones(n)
+    slice_s = settings.tr_s / settings.shots
+    t = np.arange(n) * settings.tr_s / n % slice_s
+    left = slice_s * (1.0 - settings.slice_dead) - t
+    return np.clip(np.minimum(t, left) * 2.0 * _LOW_PASS_HZ, 0.0, 1.0)
 
 
 def _low_pass(f: F64) -> np.ndarray[tuple[int], np.dtype[np.complex128]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamer.messages import F64
+from streamer.simulate.ledger import RunFaults
 from streamer.simulate.noise import ornstein_uhlenbeck, smooth_steps
 from streamer.simulate.settings import SimulationSettings
 
@@ -37,6 +38,22 @@ def head_motion(settings: SimulationSettings, n_times: int, rate_hz: float, rng:
     path += smooth_steps(at, heights, n_times, rate_hz, _NOD_S)
     path += smooth_steps(at + rng.uniform(1.0, 6.0, count), -0.5 * heights, n_times, rate_hz, _NOD_S)
     return path - path[:1]
+
+
+def movement_bursts(n_times: int, rate_hz: float, faults: RunFaults) -> F64:
+    """Draw bursts of movement, mm and rad, shape (n_times, 6): to and fro, about where the head lies."""
+    rng = faults.rng("movement")
+    path = np.zeros((n_times, 6))
+    duration = n_times / rate_hz
+    for at in faults.moments(rng, faults.settings.movement_per_min, 0.0, duration):
+        length, size_mm = float(rng.uniform(1.0, 3.0)), float(rng.uniform(0.3, 1.5))
+        shape = np.array([0.3, 0.6, 1.0, *np.deg2rad([0.8, 0.3, 0.3])]) * rng.choice([-1.0, 1.0], 6)
+        first, stop = int(at * rate_hz), min(n_times, int((at + length) * rate_hz))
+        t = np.arange(stop - first) / rate_hz
+        swing = np.sin(np.pi * t / length) ** 2 * np.sin(2 * np.pi * float(rng.uniform(0.7, 1.5)) * t)
+        path[first:stop] += size_mm * swing[:, None] * shape
+        faults.enter("movement", at, min(at + length, duration), size_mm=round(size_mm, 3))
+    return path
 
 
 def _smoothed(values: F64, width: int) -> F64:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamer.messages import F64
-from streamer.simulate.bold import BoldSignals, bold_signals
+from streamer.simulate.bold import BoldSignals, bold_signals, pulsation_signals
 from streamer.simulate.brain import BrainSignals, brain_signals
-from streamer.simulate.heart import HeartSignals, heart_signals
-from streamer.simulate.motion import head_motion, motion_voltage
+from streamer.simulate.heart import HeartSignals, draw_breath, heart_signals
+from streamer.simulate.lead_faults import LeadFaults, draw_lead_faults
+from streamer.simulate.ledger import RunFaults
+from streamer.simulate.motion import head_motion, motion_voltage, movement_bursts
 from streamer.simulate.noise import ornstein_uhlenbeck
 from streamer.simulate.plan import RunPlan
 from streamer.simulate.settings import SimulationSettings
@@ -40,6 +42,12 @@ class Physiology:
     sensor: F64
     """Noise of the amplifier, V, shape (n_times, n_eeg + 1)."""
     bold: BoldSignals
+    leads: LeadFaults
+    """What goes wrong between the skin and the amplifier."""
+
+    def at(self, times: F64) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+        """Give the samples of the model that lie at ``times``, s."""
+        return np.clip(np.rint(times * self.rate_hz), 0, len(self.state) - 1).astype(np.int64)
 
     def recorded(self, subject: Subject) -> F64:
         """Sum up what the amplifier sees but for the gradient artefact, V, shape (n_times, n_eeg + 1)."""
@@ -47,31 +55,50 @@ class Physiology:
         out[:, :-1] += self.brain.eeg + self.motion_eeg
         out[:, :-1] += self.blink[:, None] * subject.blink + self.heart.pulse @ subject.pulse
         out[:, -1] += self.heart.ecg
+        out[:, self.leads.channels] += self.leads.course
         return out
 
 
 def make_physiology(
-    settings: SimulationSettings, subject: Subject, plan: RunPlan, rng: np.random.Generator
+    settings: SimulationSettings,
+    subject: Subject,
+    plan: RunPlan,
+    rng: np.random.Generator,
+    faults: RunFaults,
+    r_peaks: F64 | None = None,
 ) -> Physiology:
-    """Draw a run. Every component has a generator of its own, so that changing one leaves the others as they are."""
+    """Draw a run. Every component has a generator of its own, so that changing one leaves the others as they are.
+
+    Parameters
+    ----------
+    settings, subject, plan
+    rng : Generator
+    faults : RunFaults
+    r_peaks : array or None
+        Real ones, s; by default they are drawn.
+    """
     rate = settings.model_hz
     n_times = int(np.ceil(plan.duration_s * rate))
     state = plan.state(np.arange(n_times) / rate)
     acting = np.zeros_like(state) if settings.null else state
-    for_brain, for_heart, for_motion, for_blinks, for_power, for_bold = rng.spawn(6)
+    for_brain, for_heart, for_motion, for_blinks, for_power, for_bold, for_breath, for_pulsation = rng.spawn(8)
     brain = brain_signals(subject, acting, rate, for_brain)
-    motion = head_motion(settings, n_times, rate, for_motion)
+    motion = head_motion(settings, n_times, rate, for_motion) + movement_bursts(n_times, rate, faults)
+    breath = draw_breath(settings, n_times, rate, for_breath)
+    heart = heart_signals(settings, subject, breath, n_times, rate, for_heart, faults, r_peaks)
+    pulsation = pulsation_signals(settings, heart.r_times, heart.respiration, rate, for_pulsation)
     return Physiology(
         rate_hz=rate,
         state=state,
         brain=brain,
-        heart=heart_signals(subject, n_times, rate, for_heart),
+        heart=heart,
         blink=_blinks(settings.blinks_per_min, n_times, rate, for_blinks),
         motion=motion,
         motion_eeg=motion_voltage(motion, subject.electrodes, rate),
         power=_power(settings, subject, n_times, rate, for_power),
         sensor=settings.sensor_v * for_power.standard_normal((n_times, settings.n_channels)),
-        bold=bold_signals(settings, subject, acting, brain.spontaneous, rate, for_bold),
+        bold=bold_signals(settings, subject, acting, brain.spontaneous, pulsation, rate, for_bold),
+        leads=draw_lead_faults(settings, n_times, rate, faults),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamer.messages import F64
+from streamer.simulate.faults import FaultSettings
 from streamer.simulate.settings import SimulationSettings
 
 REST, TASK = "rest", "task"
@@ -34,6 +35,8 @@ class RunPlan:
     """First volume."""
     duration_s: float
     """Of the EEG."""
+    faults: FaultSettings
+    """What goes wrong in it."""
 
     def state(self, times: F64) -> F64:
         """State at ``times``: 1 in task, 0 in rest and outside of blocks."""
@@ -44,28 +47,40 @@ class RunPlan:
         return out
 
 
-def plan_runs(settings: SimulationSettings, rng: np.random.Generator) -> tuple[RunPlan, RunPlan]:
+def plan_runs(
+    settings: SimulationSettings, rng: np.random.Generator, start_s: float | None = None
+) -> tuple[RunPlan, RunPlan]:
     """Lay out the calibration run and the task run.
 
     The calibration run alternates. The order of the task run's blocks is drawn, never more than two alike in a row: a
     model that only knows the time cannot do better than chance by much.
+
+    Parameters
+    ----------
+    settings : SimulationSettings
+    rng : Generator
+    start_s : float or None
+        First volume, where a table of triggers says it; s after the first EEG sample.
     """
+    start = settings.start_s if start_s is None else start_s
     n_calibration = int(settings.calibration_s // settings.block_s)
     rest_of_it = settings.calibration_s - n_calibration * settings.block_s
     alternating = [TASK if k % 2 else REST for k in range(n_calibration)]
     return (
-        _plan(settings, "calibration", alternating, settings.lead_s + rest_of_it),
-        _plan(settings, "task", _drawn(settings.n_blocks, rng), settings.lead_s),
+        _plan(settings, "calibration", alternating, start, settings.lead_s + rest_of_it, settings.faults.of_the_clock),
+        _plan(settings, "task", _drawn(settings.n_blocks, rng), start, settings.lead_s, settings.faults),
     )
 
 
-def _plan(settings: SimulationSettings, name: str, labels: list[str], lead_s: float) -> RunPlan:
-    start = settings.start_s + lead_s
-    blocks = tuple(Block(start + k * settings.block_s, settings.block_s, label) for k, label in enumerate(labels))
+def _plan(
+    settings: SimulationSettings, name: str, labels: list[str], start_s: float, lead_s: float, faults: FaultSettings
+) -> RunPlan:
+    first = start_s + lead_s
+    blocks = tuple(Block(first + k * settings.block_s, settings.block_s, label) for k, label in enumerate(labels))
     # the scanner ends with the last block; a part of a volume is not acquired
     n_volumes = max(1, math.floor((lead_s + len(labels) * settings.block_s) / settings.tr_s + 1e-9))
-    duration = max(settings.start_s + n_volumes * settings.tr_s, blocks[-1].onset_s + settings.block_s)
-    return RunPlan(name, blocks, n_volumes, settings.start_s, duration + settings.stop_s)
+    duration = max(start_s + n_volumes * settings.tr_s, blocks[-1].onset_s + settings.block_s)
+    return RunPlan(name, blocks, n_volumes, start_s, duration + settings.stop_s, faults)
 
 
 def _drawn(n_blocks: int, rng: np.random.Generator) -> list[str]:

@@ -6,33 +6,28 @@ of it is written down beside the recording.
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from streamer.errors import UsageError
-from streamer.formats.brainvision import FileMarker, write_brainvision
-from streamer.messages import F64, Array
-from streamer.simulate.amplifier import recorded_blocks
-from streamer.simulate.anatomy import Anatomy, draw_anatomy, write_regions
-from streamer.simulate.gradient import GradientArtefact
-from streamer.simulate.montage import channel_infos
-from streamer.simulate.physiology import Physiology, make_physiology
+from streamer.messages import F64
+from streamer.simulate.anatomy import draw_anatomy, write_regions
+from streamer.simulate.event_tables import TriggerTable, read_r_peaks, read_triggers
+from streamer.simulate.faults import FaultSettings, parse_faults, problems_of
 from streamer.simulate.plan import RunPlan, plan_runs
+from streamer.simulate.run import RunMaker
 from streamer.simulate.settings import SimulationSettings
-from streamer.simulate.sidecars import RunTiming, write_session_toml, write_sidecars
-from streamer.simulate.subject import Subject, draw_subject
-from streamer.simulate.truth import write_truth
-from streamer.simulate.volumes import Submit, VolumeRun, volume_writer
+from streamer.simulate.sidecars import write_session_toml
+from streamer.simulate.subject import draw_subject
+from streamer.simulate.volumes import volume_writer
 
-__all__ = ["SimulationSettings", "simulate_session"]
+__all__ = ["FaultSettings", "SimulationSettings", "parse_faults", "problems_of", "simulate_session"]
 
-TRIGGER = "R128"
-_SYNC_S = 2.0
-_UID_ROOT = "1.2.826.0.1.3680043.10.1337"
+# without an R peak for so long before its end, a run has no pulse artefact where it should
+_LONGEST_BEAT_S = 3.0
 # a volume takes about as long to make as so many seconds of EEG
 _VOLUME_COST_S = 0.5
 
@@ -61,12 +56,19 @@ def simulate_session(
     ------
     UsageError
         ``out`` is not empty, or the settings do not fit together.
+    FormatError
+        A table of triggers or R peaks cannot be read.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is there and not empty: nothing is overwritten, expected a new folder")
     for_subject, for_plan, for_head, for_scanner, *for_runs = np.random.default_rng(settings.seed).spawn(6)
     subject = draw_subject(settings, for_subject)
-    plans = plan_runs(settings, for_plan)
+    table = read_triggers(settings.triggers, settings.trigger_label) if settings.triggers is not None else None
+    r_peaks = read_r_peaks(settings.r_peaks) if settings.r_peaks is not None else None
+    plans = plan_runs(settings, for_plan, None if table is None else float(table.times[0]))
+    for plan in plans:
+        _check_tables(settings, plan, table, r_peaks)
+    _check_moments(settings, plans[-1])
     try:
         anatomy = draw_anatomy(settings, for_head)
     except ValueError as error:
@@ -79,8 +81,34 @@ def simulate_session(
     tally = _Tally(n_volumes * _VOLUME_COST_S + sum(plan.duration_s for plan in plans), progress)
     processes = min(2, os.cpu_count() or 1) if workers is None else workers
     with volume_writer(n_volumes, processes, lambda count: tally.add(count * _VOLUME_COST_S)) as submit:
+        make = RunMaker(settings, subject, anatomy, artefact_seed, table, r_peaks, submit, tally.add)
         for number, (plan, rng) in enumerate(zip(plans, for_runs, strict=True)):
-            _write_run(out / plan.name, settings, subject, anatomy, plan, rng, (artefact_seed, number), submit, tally)
+            make(out / plan.name, plan, rng, number)
+
+
+def _check_tables(settings: SimulationSettings, plan: RunPlan, table: TriggerTable | None, r_peaks: F64 | None) -> None:
+    advice = f"the {plan.name} run of {plan.duration_s:.6g} s needs more: ask for fewer or shorter blocks"
+    if table is not None:
+        table.of_slices(settings.shots, settings.tr_s)
+        if table.times[-1] + table.period_s < plan.start_s + plan.n_volumes * settings.tr_s - settings.tr_s:
+            raise UsageError(f"{table.name}: triggers until {table.times[-1]:.6g} s; {advice}")
+    if r_peaks is not None and r_peaks[-1] + _LONGEST_BEAT_S < plan.duration_s:
+        raise UsageError(f"R peaks until {r_peaks[-1]:.6g} s; {advice}")
+
+
+def _check_moments(settings: SimulationSettings, plan: RunPlan) -> None:
+    end = plan.start_s + plan.n_volumes * settings.tr_s
+    for ms, at in plan.faults.gap_ms:
+        if at <= 0 or at + ms * 1e-3 >= plan.duration_s - 1.0:
+            raise UsageError(f"gap_ms {ms:g}@{at:g}: expected within the task run of {plan.duration_s:.6g} s")
+    lost = 0.0
+    for pause, at in sorted(plan.faults.restart_s, key=lambda restart: restart[1]):
+        lost += pause
+        if at <= plan.start_s or at + lost + 3.0 * settings.tr_s >= end:
+            raise UsageError(
+                f"restart_s {pause:g}@{at:g}: expected after {plan.start_s:g} s and with some volumes behind it, the "
+                f"scanner stops at {end:.6g} s"
+            )
 
 
 class _Tally:
@@ -93,108 +121,3 @@ class _Tally:
         self._done += amount
         if self._progress is not None:
             self._progress(min(1.0, self._done / self._total))
-
-
-def _write_run(
-    folder: Path,
-    settings: SimulationSettings,
-    subject: Subject,
-    anatomy: Anatomy,
-    plan: RunPlan,
-    rng: np.random.Generator,
-    scanner: tuple[int, int],
-    submit: Submit,
-    tally: _Tally,
-) -> None:
-    (folder / "dicom").mkdir(parents=True)
-    for_body, for_timing, for_export = rng.spawn(3)
-    body = make_physiology(settings, subject, plan, for_body)
-    timing = _timing(settings, subject, plan, for_timing, for_export)
-    slice_times = slice_order(settings)
-    motion = body.motion[_at(body, timing.onsets + settings.tr_s / 2)]
-    submit(
-        VolumeRun(
-            folder=folder / "dicom",
-            anatomy=anatomy,
-            signals=body.bold.total[_at(body, timing.onsets[:, None] + np.array(slice_times))],
-            motion=motion,
-            noise_sd=900.0 / settings.tsnr,
-            tr_s=settings.tr_s,
-            slice_times=slice_times,
-            series_uid=_uid(settings, plan.name),
-            seed=(settings.seed, 1 + scanner[1]),
-        )
-    )
-    # the scanner and the cap are the same in both runs, and so is the artefact
-    artefact = GradientArtefact(settings, subject, timing.artefact, motion, np.random.default_rng(scanner[0]))
-    n_samples = round(plan.duration_s * settings.sfreq)
-    blocks = recorded_blocks(
-        body.recorded(subject), settings.factor, settings.sfreq, n_samples, artefact, settings.resolution_v
-    )
-
-    def counted() -> Iterator[Array]:
-        for block in blocks:
-            yield block
-            tally.add(len(block) / settings.sfreq)
-
-    write_brainvision(
-        folder / "eeg.vhdr",
-        settings.sfreq,
-        channel_infos(settings.n_channels),
-        counted(),
-        _markers(settings, timing, n_samples),
-        settings.resolution_v,
-    )
-    write_sidecars(folder, settings, plan, timing)
-    write_truth(folder / "truth.npz", settings, subject, body, timing, artefact)
-
-
-def _timing(
-    settings: SimulationSettings,
-    subject: Subject,
-    plan: RunPlan,
-    for_timing: np.random.Generator,
-    for_export: np.random.Generator,
-) -> RunTiming:
-    n = plan.n_volumes
-    # from the scanner's seconds to the amplifier's
-    rate = 1.0 + settings.clock_ppm * 1e-6
-    onsets = np.asarray((plan.start_s + np.arange(n + 1) * settings.tr_s) * rate, np.float64)
-    triggers = np.rint(onsets[:n] * settings.sfreq).astype(np.int64)
-    artefact = onsets * settings.sfreq
-    if settings.clock_ppm == 0 and settings.jitter_us == 0:
-        # one clock: the pulse and the gradients come with the same sample every time
-        artefact = np.concatenate([triggers, [round(onsets[n] * settings.sfreq)]]).astype(np.float64)
-    artefact[:n] += settings.jitter_us * 1e-6 * settings.sfreq * for_timing.standard_normal(n)
-    delay = subject.recon_s + for_export.lognormal(np.log(0.15), 0.6, n)
-    # one export after the other: a late file holds up those behind it
-    known = np.maximum.accumulate(onsets[1:] + delay + 1e-3 * np.arange(n)) - 1e-3 * np.arange(n)
-    known = np.maximum(known, onsets[1:] + subject.recon_s)
-    return RunTiming(onsets[:n], triggers, artefact, known)
-
-
-def slice_order(settings: SimulationSettings) -> tuple[float, ...]:
-    """Time of each slice after the volume's onset, s: interleaved, as scanners do, bands at once."""
-    shots = settings.grid[2] // settings.multiband
-    first = 0 if shots % 2 else 1
-    order = [*range(first, shots, 2), *range(1 - first, shots, 2)]
-    place = {slot: n for n, slot in enumerate(order)}
-    return tuple(place[z % shots] * settings.tr_s / shots for z in range(settings.grid[2]))
-
-
-def _at(body: Physiology, times: F64) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    return np.clip(np.rint(times * body.rate_hz), 0, len(body.state) - 1).astype(np.int64)
-
-
-def _markers(settings: SimulationSettings, timing: RunTiming, n_samples: int) -> list[FileMarker]:
-    markers = [FileMarker("Response", TRIGGER, int(sample)) for sample in timing.triggers]
-    if settings.clock_ppm == 0:
-        # the amplifier tells every two seconds that it hears the scanner's clock
-        step = round(_SYNC_S * settings.sfreq)
-        markers += [FileMarker("SyncStatus", "Sync On", sample) for sample in range(step // 3, n_samples, step)]
-    return markers
-
-
-def _uid(settings: SimulationSettings, run: str) -> str:
-    digest = hashlib.sha256(f"{settings.model_dump_json()}/{run}".encode()).digest()
-    return f"{_UID_ROOT}.{int.from_bytes(digest[:6], 'big')}"

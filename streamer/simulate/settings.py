@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from streamer.contracts import Settings
+from streamer.simulate.faults import FaultSettings, Fraction
 from streamer.simulate.montage import MAX_CHANNELS, MIN_CHANNELS
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
@@ -20,6 +21,17 @@ class SimulationSettings(Settings):
     """Decides everything that is drawn: the participant and the noise. Equal settings give equal bytes."""
     null: bool = False
     """No effect anywhere: neither EEG nor BOLD knows the state, nor one the other. What is found in it is chance."""
+    effect_in: Literal["both", "eeg", "bold"] = "both"
+    """Where the state has an effect. With ``eeg`` or ``bold`` the other modality knows nothing of the state and nothing
+    of this one: fusing both adds nothing over the better one, and whoever finds that it does has found chance."""
+    faults: FaultSettings = FaultSettings()
+    """What goes wrong; every fault is entered into ``ledger.json``."""
+    triggers: Path | None = None
+    """Table (.tsv, .csv) or marker file (.vmrk) with real triggers: the scanner pulses at those times, in both runs."""
+    trigger_label: str = ""
+    """Which of the table's events are the triggers, of volumes or of slices; by default a usual name of volumes'."""
+    r_peaks: Path | None = None
+    """Table or marker file with real R peaks (label ``R``): the heart beats at those times, in both runs."""
 
     n_channels: int = Field(default=32, ge=MIN_CHANNELS, le=MAX_CHANNELS)
     """Channels, the last of which is the ECG."""
@@ -75,14 +87,21 @@ class SimulationSettings(Settings):
     """Blinks."""
     pulse_v: NotNegative = 75e-6
     """Pulse artefact (ballistocardiogram), V from peak to peak over its maximum; 50 to 100 µV at 3 T."""
+    pulse_jitter_s: float = Field(default=0.010, ge=0, le=0.1)
+    """Onset of the pulse artefact against its R peak, sd in s; its mean is 0.16 to 0.21 s."""
+    flow_of_r: float = Field(default=0.25, ge=0, le=1.5)
+    """Height of the wave that the blood's flow induces in the field (magnetohydrodynamic, around the T wave), of the R
+    peak's; 0.2 to 1.2 at 3 T."""
+    rsa: float = Field(default=0.04, ge=0, le=0.3)
+    """Change of the heart's interval with the breath (respiratory sinus arrhythmia), amplitude, of the interval."""
+    breath_sd: float = Field(default=0.0, ge=0, le=0.5)
+    """Spread of the breath's frequency around 0.25 Hz, of it; 0 is a breath like a clock's."""
     gradient_v: NotNegative = 4e-3
     """Gradient artefact, V from peak to peak at the median channel."""
     gradient_off_slice: Fraction = 0.03
     """Share of the gradient artefact's amplitude at multiples of 1/TR that are none of the slice frequency."""
-    clock_ppm: float = Field(default=0.0, ge=-100, le=100)
-    """Amplifier clock against the scanner's, parts per million; 0 is a synchronised clock."""
-    jitter_us: NotNegative = 0.0
-    """Start of each volume's artefact against its trigger, sd in µs; 0 with a synchronised clock."""
+    slice_dead: float = Field(default=0.0, ge=0, le=0.8)
+    """Part of each slice's time without any gradient switching: the artefact pauses at the end of each slice."""
 
     motion_mm: NotNegative = 0.08
     """Slow head motion, sd in mm per axis; as many tenths of a degree of rotation are 1.25 times that."""
@@ -92,6 +111,10 @@ class SimulationSettings(Settings):
     """Signal over thermal noise of one voxel, at 3 T and 3 mm."""
     physiology_percent: NotNegative = 0.55
     """Slow physiological noise (AR(1)) of a region, sd in %; half of its variance is shared by the whole brain."""
+    cardiac_percent: NotNegative = 0.0
+    """Pulsation of the regions with the heart beat, sd in %; sampled once a TR, it is aliased."""
+    breathing_percent: NotNegative = 0.0
+    """The same with the breath, sd in %."""
     drift_percent: NotNegative = 0.5
     """Slow drift over a run, %."""
 
@@ -107,7 +130,27 @@ class SimulationSettings(Settings):
             raise ValueError(f"calibration of {self.calibration_s} s: expected at least one block, {self.block_s} s")
         if self.sfreq / round(self.sfreq / 250.0) < 2.2 * self.line_hz:
             raise ValueError(f"sfreq is {self.sfreq} Hz: expected a multiple of about 250 Hz")
+        if self.null and self.effect_in != "both":
+            raise ValueError(f"a null session has no effect at all: expected no effect_in, given {self.effect_in}")
+        if self.triggers is not None and (self.faults.clock_ppm or self.faults.restart_s):
+            raise ValueError("triggers has real times, and so their clock and pauses: expected no clock_ppm, restart_s")
+        if self.faults.flat_channels + self.faults.noisy_channels > self.n_channels - 1:
+            raise ValueError(f"more faulty channels than there are EEG channels: {self.n_channels - 1}")
         return self
+
+    def blocks_in(self, duration_s: float) -> int:
+        """Give the number of blocks of a task run that lasts at most so many s."""
+        return max(2, int((duration_s - self.start_s - self.lead_s - self.stop_s) // self.block_s))
+
+    @property
+    def shots(self) -> int:
+        """Excitations in a TR."""
+        return self.grid[2] // self.multiband
+
+    @property
+    def clocks_agree(self) -> bool:
+        """Whether pulse and gradients come with the same sample in every volume."""
+        return self.faults.clock_ppm == 0 and self.faults.jitter_us == 0
 
     @property
     def slice_hz(self) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
-from streamer.messages import F64, Array
+from streamer.contracts import Settings
 from streamer.simulate.plan import RunPlan
 from streamer.simulate.settings import SimulationSettings
 from streamer.simulate.subject import REGIONS, Subject
+from streamer.simulate.timing import RunTiming
+from streamer.simulate.volumes import SERIES_NUMBER
 
 _RECORDING = """\
 schema = 1
@@ -21,9 +22,9 @@ file = "eeg.vhdr"
 [bold]
 directory = "dicom"
 trigger = "R128"
-first_volume = 0
+first_volume = {first_volume}
 known_at = "export.tsv"
-
+{series}
 [regions]
 labels = "../regions.nii.gz"
 names = "../regions.tsv"
@@ -31,20 +32,6 @@ names = "../regions.tsv"
 [events]
 file = "events.tsv"
 """
-
-
-@dataclass(frozen=True)
-class RunTiming:
-    """When the volumes of a run were; s after the first EEG sample on the amplifier's clock."""
-
-    onsets: F64
-    """s, shape (n_volumes,)."""
-    triggers: Array
-    """Samples, shape (n_volumes,)."""
-    artefact: F64
-    """Where the gradient artefact of each volume begins, samples, shape (n_volumes + 1,)."""
-    known: F64
-    """Last byte on disk, s, shape (n_volumes,)."""
 
 
 def write_session_toml(path: Path, settings: SimulationSettings, subject: Subject, runs: list[str]) -> None:
@@ -63,23 +50,39 @@ def write_session_toml(path: Path, settings: SimulationSettings, subject: Subjec
         *(f"{name} = {value:.4f}" for name, value in zip(REGIONS, subject.coupling, strict=True)),
         "",
         "[simulation]",
-        *(f"{key} = {json.dumps(value)}" for key, value in settings.model_dump(mode="json").items()),
+        *_plain(settings, exclude={"faults"}),
+        "",
+        "[simulation.faults]",
+        *_plain(settings.faults),
         "",
     ]
     path.write_text("\n".join(lines), encoding="utf-8")
 
 
-def write_sidecars(folder: Path, settings: SimulationSettings, plan: RunPlan, timing: RunTiming) -> None:
-    """Write ``recording.toml``, ``events.tsv``, ``export.tsv`` and ``ledger.json``."""
-    (folder / "recording.toml").write_text(_RECORDING, encoding="utf-8")
+def _plain(settings: Settings, exclude: set[str] | None = None) -> list[str]:
+    values = settings.model_dump(exclude=exclude, exclude_none=True)
+    # the name of a table is enough, and its folder may name a person
+    plain = {key: value.name if isinstance(value, Path) else value for key, value in values.items()}
+    return [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
+
+
+def write_sidecars(folder: Path, plan: RunPlan, timing: RunTiming) -> None:
+    """Write ``recording.toml``, ``events.tsv`` and ``export.tsv``.
+
+    ``export.tsv`` has a row for each file in the order of the volumes, and a column ``series`` where the scanner began
+    anew.
+    """
+    numbers = sorted({SERIES_NUMBER + int(series) for series in timing.series})
+    series = f"series = {json.dumps(numbers)}\n" if len(numbers) > 1 else ""
+    text = _RECORDING.format(first_volume=timing.first_volume, series=series)
+    (folder / "recording.toml").write_text(text, encoding="utf-8")
     rows = [f"{block.onset_s:.4f}\t{block.duration_s:.4f}\t{block.label}\n" for block in plan.blocks]
     (folder / "events.tsv").write_text("onset\tduration\ttrial_type\n" + "".join(rows), encoding="utf-8")
-    rows = [f"{k}\t{known:.6f}\n" for k, known in enumerate(timing.known)]
-    (folder / "export.tsv").write_text("index\tknown_at_s\n" + "".join(rows), encoding="utf-8")
-    faults: list[dict[str, object]] = []
-    if settings.clock_ppm:
-        faults.append({"kind": "clock_drift", "ppm": settings.clock_ppm, "from_s": 0.0, "to_s": plan.duration_s})
-    if settings.jitter_us:
-        faults.append({"kind": "gradient_jitter", "sd_us": settings.jitter_us, "volumes": plan.n_volumes})
-    text = json.dumps({"schema": 1, "run": plan.name, "null": settings.null, "faults": faults}, indent=1)
-    (folder / "ledger.json").write_text(text + "\n", encoding="utf-8")
+    several = bool(timing.series[-1])
+    rows = [
+        f"{index}\t{known:.6f}" + (f"\t{SERIES_NUMBER + int(series)}" if several else "") + "\n"
+        for index, known, series in zip(timing.index, timing.known, timing.series, strict=True)
+        if index >= 0
+    ]
+    head = "index\tknown_at_s" + ("\tseries" if several else "") + "\n"
+    (folder / "export.tsv").write_text(head + "".join(rows), encoding="utf-8")

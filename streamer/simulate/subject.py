@@ -72,12 +72,17 @@ def draw_subject(settings: SimulationSettings, rng: np.random.Generator) -> Subj
         return value * float(np.exp(spread * rng.standard_normal()))
 
     loss = 0.0 if settings.null else min(0.9, varied(settings.erd))
+    if settings.effect_in == "bold":
+        loss = 0.0
     response = varied(settings.bold_percent) * _RESPONSE * np.exp(0.5 * spread * rng.standard_normal(len(REGIONS)))
     # the coupling of some participants has the other sign (Goncalves 2005)
     sign = 1.0 if rng.random() < 0.8 else -1.0
     coupling = sign * varied(settings.coupling_percent) * _COUPLING
-    if settings.null:
-        response, coupling = response * 0.0, coupling * 0.0
+    if settings.null or settings.effect_in != "both":
+        # what ties one modality to the other would tell a fusion of a state that only one of them knows
+        coupling = coupling * 0.0
+    if settings.null or settings.effect_in == "eeg":
+        response = response * 0.0
     left = 0.5 * (1.0 - electrodes[:, 0])
     frontal = topography(electrodes, np.array([0.0, 0.72, -0.05]), np.array([0.0, 1.0, 0.15]))
     return Subject(

@@ -35,12 +35,22 @@ class VolumeRun:
     anatomy: Anatomy
     signals: F64
     """Regions and the whole brain at each slice of each volume, %, shape (n_volumes, n_slices, n_regions + 1)."""
+    spikes: F64
+    """What the scanner adds to whole slices, %, shape (n_volumes, n_slices)."""
     motion: F64
     """Head in the middle of each volume, mm and rad, shape (n_volumes, 6)."""
     noise_sd: float
     """Of one voxel, in units of the intensity."""
     tr_s: float
     slice_times: tuple[float, ...]
+    series: Array
+    """Number of each volume's series from 0, shape (n_volumes,)."""
+    index: Array
+    """Acquisition number within the series, -1 where there is no file, shape (n_volumes,)."""
+    copies: Array
+    """Whether a file is exported twice, shape (n_volumes,)."""
+    scanner_s: F64
+    """Onset on the scanner's clock, s after the first volume, shape (n_volumes,)."""
     series_uid: str
     seed: tuple[int, ...]
 
@@ -81,25 +91,32 @@ def volume_data(run: VolumeRun, k: int) -> Array:
         back = np.linalg.inv(anatomy.affine) @ np.linalg.inv(rigid_matrix(run.motion[k])) @ anatomy.affine
         coefficients = spline_filter(image, order=3, mode="nearest")
         image = affine_transform(coefficients, back, order=3, mode="nearest", prefilter=False)
+    image *= 1.0 + 0.01 * run.spikes[k]
     rng = np.random.default_rng((*run.seed, k))
     image += run.noise_sd * rng.standard_normal(image.shape)
     return np.clip(np.rint(np.abs(image)), 0, 4095).astype(np.uint16)
 
 
 def write_volumes(run: VolumeRun, numbers: range) -> int:
-    """Write the volumes of these numbers; gives how many."""
+    """Write the files of these volumes; gives how many volumes there were."""
     for k in numbers:
+        if run.index[k] < 0:
+            continue
+        series, instance = SERIES_NUMBER + int(run.series[k]), int(run.index[k]) + 1
         raw = write_mosaic(
             volume_data(run, k),
             run.anatomy.affine,
             tr=run.tr_s,
             slice_times=run.slice_times,
-            instance=k + 1,
-            series_number=SERIES_NUMBER,
-            series_uid=run.series_uid,
-            onset=ScannerTime(_FIRST_ONSET_S + k * run.tr_s),
+            instance=instance,
+            series_number=series,
+            series_uid=f"{run.series_uid}.{series}",
+            onset=ScannerTime(_FIRST_ONSET_S + float(run.scanner_s[k])),
         )
-        (run.folder / f"001_{SERIES_NUMBER:06d}_{k + 1:06d}.dcm").write_bytes(raw)
+        name = f"001_{series:06d}_{instance:06d}"
+        (run.folder / f"{name}.dcm").write_bytes(raw)
+        if run.copies[k]:
+            (run.folder / f"{name}_1.dcm").write_bytes(raw)
     return len(numbers)
 
 

@@ -12,7 +12,7 @@ from scipy.signal import welch
 from streamer.acquire.recording import Recording
 from streamer.acquire.recordings import open_recording
 from streamer.errors import UsageError
-from streamer.simulate.session import SimulationSettings, simulate_session
+from streamer.simulate.session import FaultSettings, SimulationSettings, simulate_session
 from streamer.simulate.subject import REGIONS
 
 SMALL = {
@@ -214,7 +214,7 @@ def test_motion_is_in_the_volumes(tmp_path: Path):
 
 
 def test_a_drifting_clock_moves_the_triggers_and_is_in_the_ledger(tmp_path: Path):
-    out = simulated(tmp_path / "drift", clock_ppm=100.0, jitter_us=20.0)
+    out = simulated(tmp_path / "drift", faults=FaultSettings(clock_ppm=100.0, jitter_us=20.0))
     with np.load(out / "task" / "truth.npz") as truth:
         assert truth["trigger_samples"][-1] == 37_000 + 4
         assert np.any(truth["gradient_starts"] % 1)
