@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from streamer.acquire.lsl import EegStreamSettings, MarkerStreamSettings
+from streamer.acquire.rda import RdaSettings
 from streamer.acquire.scanner_export import ExportSettings
 from streamer.align.eeg_time import EegTimelineSettings
 from streamer.align.triggers import TriggerSettings
@@ -48,10 +49,14 @@ class EegSection(Settings):
 
     enabled: bool = True
     """False runs on BOLD alone."""
+    source: Literal["lsl", "rda"] = "lsl"
+    """Where the EEG comes from: a stream on LSL, or BrainVision Recorder's Remote Data Access."""
     stream: EegStreamSettings = EegStreamSettings()
     """The EEG stream on LSL."""
     markers: MarkerStreamSettings = MarkerStreamSettings()
     """The marker stream on LSL, with the scanner's volume triggers."""
+    rda: RdaSettings = RdaSettings()
+    """BrainVision Recorder; its markers come with its EEG, so no marker stream is opened."""
 
 
 class BoldSection(Settings):
@@ -67,8 +72,9 @@ class BoldSection(Settings):
     """A label image (NIfTI) in the space of the volumes; none: one region, the whole brain."""
     region_names: Path | None = None
     """A table (columns index, name) for the label image."""
-    first_volume: int = Field(default=0, ge=0)
-    """Acquisition number of the volume of the first trigger: above 0 when dummy scans come without a trigger."""
+    first_volume: int = Field(default=0, ge=-1000, le=1000)
+    """Acquisition number of the volume of the first trigger: above 0 when dummy scans come without a trigger, below it
+    when they have triggers but are not exported."""
     latency_s: float = Field(default=0.6, ge=0)
     """From the end of a volume to its arrival, s: used where a recording does not tell."""
     process_s: float = Field(default=0.1, ge=0)

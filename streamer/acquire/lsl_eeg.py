@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from streamer.acquire.eeg_stream import EegDescription, FirstSecond, refuse_channels
 from streamer.acquire.lsl_find import Wanted, describe, find
 from streamer.acquire.lsl_reader import InletReader
 from streamer.acquire.lsl_subscription import Subscription
+from streamer.acquire.trigger_channel import EXACT_FLOAT32, SampleCounter, TriggerChannel
 from streamer.clock import Clock
 from streamer.contracts import Settings
 from streamer.errors import StreamRefused
-from streamer.messages import F32, F64, Array, ChannelInfo, ClockOffset, EegChunk, SourceState
+from streamer.formats.volts import volts_per
+from streamer.messages import F64, Array, ChannelInfo, ClockOffset, EegChunk, Marker, SourceState
 
 CAPACITY_S = 10.0
-_VOLTS = {
-    "v": 1.0,
-    "volt": 1.0,
-    "volts": 1.0,
-    "mv": 1e-3,
-    "millivolt": 1e-3,
-    "millivolts": 1e-3,
-    "uv": 1e-6,
-    "µv": 1e-6,
-    "μv": 1e-6,
-    "microvolt": 1e-6,
-    "microvolts": 1e-6,
-}
+NO_CHANNEL = "none"
+"""As the name of a channel: take none."""
+NO_UNIT = "n/a"
+"""Of a channel that holds numbers."""
+TRIGGER_KINDS = frozenset({"trig", "trigger", "stim", "ttl"})
+COUNTER_KINDS = frozenset({"counter"})
 _BIOSIGNALS = {"eeg", "ecg", "eog", "emg", "ref"}
-# EEG lies between 1 µV and, with scanner artefacts, some 10 mV
-_LEAST_V = 1e-9
-_MOST_V = 0.1
 
 
 class EegStreamSettings(Settings):
@@ -60,20 +53,30 @@ class EegStreamSettings(Settings):
     """Wait for a lost stream; False ends the session."""
     ignore: tuple[str, ...] = ("CleanEEG",)
     """Names that are not taken unless ``name`` asks for one: our own cleaned EEG."""
-
-
-@dataclass(frozen=True, slots=True)
-class EegDescription:
-    """What is known of an EEG stream once it is open."""
-
-    name: str
-    sfreq: float
-    """Hz, nominal."""
-    channels: tuple[ChannelInfo, ...]
+    trigger_channel: str | None = None
+    """Channel whose rising edges are volume triggers.
+    Unset: the one of type TRIG, STIM or TTL, if there is just one; "none": no channel."""
+    trigger_label: str = "R128"
+    """Label of the markers that are made from it."""
+    trigger_code: int | None = None
+    """Value that means a volume, for a channel of digital codes; unset: any rise is a volume."""
+    trigger_rise: float = Field(default=0.5, gt=0)
+    """A rise from one sample to the next by more than this is an edge, in the channel's own numbers."""
+    trigger_debounce_s: float = Field(default=0.005, ge=0, le=1)
+    """Edges that come sooner after a trigger are bounce, s."""
+    counter_channel: str | None = None
+    """Channel that numbers the samples, so that lost ones are counted exactly.
+    Unset: the one of type COUNTER, if there is just one; "none": no channel."""
+    counter_bits: Literal[8, 16, 24, 32] | None = None
+    """Size of the counter; unset: guessed from its highest value."""
 
 
 class LslEegSource:
-    """An EEG stream; yields ``ClockOffset``, ``EegChunk`` and ``SourceState``.
+    """An EEG stream; yields ``ClockOffset``, ``EegChunk``, ``Marker`` and ``SourceState``.
+
+    Markers come from a trigger channel, when the stream has one, right before the chunk that holds their sample.
+    ``EegChunk.first_sample`` counts the samples received; with a sample counter it counts the lost ones, too, and a
+    chunk ends where samples are missing. Whatever else is odd in the stamps is passed on as it came.
 
     Parameters
     ----------
@@ -91,7 +94,10 @@ class LslEegSource:
         self._description = EegDescription("", 0.0, ())
         self._scales: F64 = np.ones(0)
         self._received = 0
-        self._first_second: list[F32] | None = []
+        self._first_second: FirstSecond | None = None
+        self._counter: SampleCounter | None = None
+        self._triggers: TriggerChannel | None = None
+        self._counter_at = self._triggers_at = 0
 
     async def open(self, *, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> EegDescription:
         """Find the stream and subscribe to it: every sample sent from here on is received.
@@ -122,8 +128,7 @@ class LslEegSource:
         shape = (info.channel_count(), info.nominal_srate())
 
         def describe_it(reader: InletReader) -> None:
-            channels, self._scales = read_channels(reader.full_info(), s.unit)
-            self._description = EegDescription(str(info.name()), sfreq, channels)
+            self._prepare(reader.full_info(), sfreq)
 
         await self._held.open(
             info,
@@ -140,26 +145,60 @@ class LslEegSource:
         )
         return self._description
 
+    def _prepare(self, info: Any, sfreq: float) -> None:
+        from pylsl import cf_float32
+
+        s = self.settings
+        channels, self._scales = read_channels(info, s.unit, numbers=(s.trigger_channel, s.counter_channel))
+        triggers = _the_channel(channels, s.trigger_channel, TRIGGER_KINDS, "trigger_channel")
+        counter = _the_channel(channels, s.counter_channel, COUNTER_KINDS, "counter_channel")
+        name = str(info.name())
+        if triggers is not None:
+            self._triggers_at = triggers
+            self._triggers = TriggerChannel(
+                s.trigger_label, sfreq, s.trigger_code, s.trigger_rise, s.trigger_debounce_s
+            )
+        if counter is not None:
+            limit = EXACT_FLOAT32 if info.channel_format() == cf_float32 else np.inf
+            self._counter_at = counter
+            self._counter = SampleCounter(channels[counter].name, sfreq, s.counter_bits, limit)
+        self._description = EegDescription(
+            name,
+            sfreq,
+            channels,
+            triggers="" if triggers is None else channels[triggers].name,
+            counter="" if counter is None else channels[counter].name,
+        )
+        said_by = "stream's description" if s.unit == "from-stream" else f"settings (unit {s.unit!r})"
+        advice = "correct the sender, or set eeg.stream.unit"
+        self._first_second = FirstSecond(self._description, said_by, advice)
+
     def _convert(self, samples: Array, stamps: F64, offset: float) -> None:
         data = (samples.astype(np.float64) * self._scales).astype(np.float32)
-        chunk = EegChunk(
-            stream=self.name,
-            data=data,
-            times_raw=stamps,
-            times=stamps + offset,
-            first_sample=self._received,
-            received=self._clock.now(),
-        )
-        self._received += len(data)
         if self._first_second is not None:
-            self._first_second.append(data)
-            if self._received >= self._description.sfreq:
-                first, self._first_second = np.concatenate(self._first_second), None
-                check_amplitude(first, self._description, self.settings.unit)
-        self._held.put(chunk, len(data))
+            self._first_second.add(data)
+        numbers = self._number(samples, stamps)
+        times = stamps + offset
+        received = self._clock.now()
+        cuts = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(data)]
+        for start, stop in pairwise(cuts):
+            piece, first = slice(start, stop), int(numbers[start])
+            if self._triggers is not None:
+                pulses = samples[piece, self._triggers_at]
+                for marker in self._triggers(pulses, first, stamps[piece], times[piece], received):
+                    self._held.put(marker)
+            chunk = EegChunk(self.name, data[piece], stamps[piece], times[piece], first, received)
+            self._held.put(chunk, stop - start)
 
-    def __aiter__(self) -> AsyncIterator[EegChunk | ClockOffset | SourceState]:
-        return self._held.items((EegChunk, ClockOffset, SourceState))
+    def _number(self, samples: Array, stamps: F64) -> Array:
+        """Give each sample's index since the stream was opened."""
+        if self._counter is not None:
+            return self._counter(samples[:, self._counter_at], stamps)
+        first, self._received = self._received, self._received + len(samples)
+        return np.arange(first, self._received)
+
+    def __aiter__(self) -> AsyncIterator[EegChunk | ClockOffset | Marker | SourceState]:
+        return self._held.items((EegChunk, ClockOffset, Marker, SourceState))
 
     def losses(self) -> Mapping[str, int]:
         """Samples that were received, but not fetched in time."""
@@ -170,7 +209,9 @@ class LslEegSource:
         await self._held.close()
 
 
-def read_channels(info: Any, unit: str) -> tuple[tuple[ChannelInfo, ...], F64]:
+def read_channels(
+    info: Any, unit: str, *, numbers: tuple[str | None, str | None] = (None, None)
+) -> tuple[tuple[ChannelInfo, ...], F64]:
     """Read a stream's channels.
 
     Parameters
@@ -179,6 +220,8 @@ def read_channels(info: Any, unit: str) -> tuple[tuple[ChannelInfo, ...], F64]:
         With its description.
     unit : str
         ``from-stream`` or the unit of all channels.
+    numbers : tuple of str or None
+        Channels that hold triggers and sample numbers, whatever their type says.
 
     Returns
     -------
@@ -203,52 +246,43 @@ def read_channels(info: Any, unit: str) -> tuple[tuple[ChannelInfo, ...], F64]:
     for number in range(1, count + 1):
         label = entry.child_value("label").strip() or f"Ch{number}"
         kind = entry.child_value("type").strip().lower() or "eeg"
-        given = entry.child_value("unit").strip() if unit == "from-stream" else unit
-        scale = _VOLTS.get(given.casefold())
+        for named, other in zip(numbers, ("trig", "counter"), strict=True):
+            kind = other if label == named else kind
+        own = entry.child_value("unit").strip()
+        entry = entry.next_sibling("channel")
+        if kind in TRIGGER_KINDS | COUNTER_KINDS:
+            # a number, whatever unit the sender gives to all of its channels alike
+            channels.append(ChannelInfo(label, kind, NO_UNIT))
+            scales.append(1.0)
+            continue
+        given = own if unit == "from-stream" else unit
+        scale = volts_per(given)
         if scale is None and (kind in _BIOSIGNALS or not given):
             problems.append(f"{label} ({given!r})" if given else f"{label} (none)")
         channels.append(ChannelInfo(label, kind, "V" if scale is not None else given))
         scales.append(1.0 if scale is None else scale)
-        entry = entry.next_sibling("channel")
     if problems:
         listed = ", ".join(problems[:4]) + (f" and {len(problems) - 4} more" if len(problems) > 4 else "")
         raise StreamRefused(
             f"stream {title}: unit of {listed}; expected V, mV or µV in its description, or eeg.stream.unit in the "
             "settings"
         )
-    names = [channel.name for channel in channels]
-    if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise StreamRefused(f"stream {title}: more than one channel is called {', '.join(doubled)}")
-    if not any(channel.kind == "eeg" for channel in channels):
-        kinds = ", ".join(sorted({channel.kind for channel in channels}))
-        raise StreamRefused(f"stream {title}: channels of type {kinds}, expected at least one of type EEG")
+    refuse_channels(title, channels)
     return tuple(channels), np.array(scales)
 
 
-def check_amplitude(data: F32, description: EegDescription, unit: str) -> None:
-    """Refuse EEG whose size tells that its unit is wrong.
-
-    Parameters
-    ----------
-    data : array, shape (n_times, n_channels)
-        V.
-    description : EegDescription
-    unit : str
-        The unit of the settings, for the message.
-
-    Raises
-    ------
-    StreamRefused
-        The median standard deviation of the EEG channels is beyond what EEG or its artefacts reach.
-    """
-    eeg = [i for i, channel in enumerate(description.channels) if channel.kind == "eeg"]
-    spread = float(np.median(data[:, eeg].std(axis=0, dtype=np.float64)))
-    # a line that is exactly flat says nothing of the unit
-    if spread == 0.0 or _LEAST_V <= spread <= _MOST_V:
-        return
-    said = "stream's description" if unit == "from-stream" else f"settings (unit {unit!r})"
-    likely = "it is probably in V already" if spread < _LEAST_V else "it is probably in µV"
-    raise StreamRefused(
-        f"stream {description.name!r}: by the {said} the EEG has an amplitude of {spread:.3g} V, expected "
-        f"{_LEAST_V:g} to {_MOST_V:g} V: {likely}; correct the sender, or set eeg.stream.unit"
-    )
+def _the_channel(
+    channels: tuple[ChannelInfo, ...], named: str | None, kinds: frozenset[str], setting: str
+) -> int | None:
+    """Find the channel of the settings, or the only one of its kinds; give its place."""
+    if named == NO_CHANNEL:
+        return None
+    if named is None:
+        fitting = [i for i, channel in enumerate(channels) if channel.kind in kinds]
+        return fitting[0] if len(fitting) == 1 else None
+    place = next((i for i, channel in enumerate(channels) if channel.name == named), None)
+    if place is None:
+        raise StreamRefused(
+            f"eeg.stream.{setting} is {named!r}, the stream has the channels {', '.join(c.name for c in channels)}"
+        )
+    return place

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 from streamer.acquire.lsl_find import Wanted, describe, look
-from streamer.acquire.lsl_reader import InletReader, Mailbox
+from streamer.acquire.lsl_reader import InletReader
+from streamer.acquire.mailbox import Mailbox
 from streamer.clock import Clock
 from streamer.messages import F64, Array, Event, SourceState
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from streamer.acquire.recording import EegPart
+from streamer.messages import F64
 
 _MICROVOLTS_PER_VOLT = 1e6
 
@@ -25,8 +26,9 @@ class StreamNames:
 class Amplifier:
     """Two outlets that a recording's samples and markers are pushed through.
 
-    Every sample carries its own stamp, ``t0 + n / sfreq``: that of an amplifier whose clock is the host's. A marker
-    carries exactly the stamp of its sample, whenever it is sent.
+    Every sample carries its own stamp: when it was taken on the recording's axis, with gaps and jitter as they were
+    recorded, after the LSL time at which the axis begins. A marker carries its own time in the same way, which is
+    exactly the stamp of its sample where the recording knows one, whenever it is sent.
 
     Parameters
     ----------
@@ -49,20 +51,24 @@ class Amplifier:
 
     def heard(self) -> bool:
         """Tell whether somebody listens to both streams."""
-        return bool(self._eeg_outlet.have_consumers() and self._marker_outlet.have_consumers())
+        return all(self.listeners())
 
     def listeners(self) -> tuple[bool, bool]:
         """Tell whether somebody listens to the EEG, and to the markers."""
         return bool(self._eeg_outlet.have_consumers()), bool(self._marker_outlet.have_consumers())
 
-    def send(self, start: int, stop: int) -> None:
-        """Send samples ``start`` to ``stop`` (excluded)."""
-        stamps = self._t0 + self._eeg.times(start, stop)[1]
+    def send(self, start: int, stop: int, offset_s: float = 0.0, ppm: float = 0.0) -> None:
+        """Send samples ``start`` to ``stop`` (excluded), their stamps wrong by an offset and a rate."""
+        stamps = self._stamps(self._eeg.times(start, stop)[1], offset_s, ppm)
         self._eeg_outlet.push_chunk(self._eeg.read(start, stop) * self._scale, stamps.tolist())
 
-    def mark(self, label: str, at_s: float) -> None:
+    def mark(self, label: str, at_s: float, offset_s: float = 0.0, ppm: float = 0.0) -> None:
         """Send a marker of this time on the recording's axis, s."""
-        self._marker_outlet.push_sample([label], float(self._t0 + np.float64(at_s)))
+        stamp = self._stamps(np.array([at_s]), offset_s, ppm)[0]
+        self._marker_outlet.push_sample([label], float(stamp))
+
+    def _stamps(self, at: F64, offset_s: float, ppm: float) -> F64:
+        return self._t0 + (at + (offset_s + ppm * 1e-6 * at))
 
     def close(self) -> None:
         """Take both streams off the network."""

@@ -1,4 +1,4 @@
-"""Plays a recording out as a scanner room would: an amplifier on LSL, a scanner that exports into a directory.
+"""Plays a recording out as a scanner room would: an amplifier on the network, a scanner that exports into a directory.
 
 Times are the recording's: at speed 1 a sample is sent when its last neighbour in the chunk was taken, and a file is
 complete when the scanner had it complete. What comes late is caught up and never dropped. At another speed the waiting
@@ -9,33 +9,23 @@ ahead of the clock, and ages computed from them mean nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from streamer.acquire.recording import Recording
+from streamer.acquire.recording import EegPart, Recording
 from streamer.clock import LiveClock, pause
 from streamer.errors import StreamNotFound, UsageError
 from streamer.rig.exporter import Exporter
+from streamer.rig.faulty import Plan, plan
+from streamer.rig.ledger import Injected
 from streamer.rig.outlets import Amplifier, StreamNames
-from streamer.rig.schedule import RigSettings, SendChunk, SendMarker, WriteVolume, schedule, span
+from streamer.rig.rda_server import RdaServer
+from streamer.rig.room import HEARD_S, Played, Room, Sender
+from streamer.rig.schedule import RigSettings, left_out, span
 
 __all__ = ["Played", "RigSettings", "play"]
 
 _LONGEST_PAUSE_S = 0.05
-_HEARD_S = 0.25
-"""From the moment somebody listens until the first sample, s: a listener that just connected settles."""
 _HEAD_START_S = 0.05
-
-
-@dataclass
-class Played:
-    """What was sent so far."""
-
-    samples: int = 0
-    markers: int = 0
-    volumes: int = 0
-    late_ms: float = 0.0
-    """Greatest lateness of an action."""
 
 
 Report = Callable[[str, Played], None]
@@ -66,6 +56,8 @@ def play(
     ------
     StreamNotFound
         Nobody listens in time.
+    SourceError
+        The directory does not take a file.
     UsageError
         There is nothing to play, or the directory cannot take the volumes.
     """
@@ -74,66 +66,79 @@ def play(
         raise UsageError(f"{recording.name}: {stop_s:g} s long, cannot be played from {start_s:g} s on")
     if recording.eeg is None and export is None:
         raise UsageError(f"{recording.name}: volumes alone, and no directory to export them into")
+    if recording.eeg is None and settings.rda_port is not None:
+        raise UsageError(f"{recording.name}: volumes alone, and no EEG to send as BrainVision Recorder")
     # the directory is looked at first: a wrong one ends the rig before anybody connects
-    exporter = Exporter(recording, export) if export is not None and recording.bold is not None else None
-    amplifier = None
-    if recording.eeg is not None:
-        names = StreamNames(settings.stream_name, f"{settings.stream_name}-markers", f"rig-{settings.stream_name}")
-        amplifier = Amplifier(recording.eeg, names)
+    remove = "directory_gone_s" in settings.faults.names
+    bold = export is not None and recording.bold is not None
+    exporter = Exporter(recording, export, remove=remove) if export is not None and bold else None
+    planned = plan(recording, settings, export=bold)
+    clock = LiveClock()
+    opener = None if recording.eeg is None else _Opener(recording.eeg, settings)
+    room = Room(opener, exporter, clock.now, wait_consumers=settings.wait_consumers)
+    room.played.rda_port = None if opener is None else opener.port
+    room.played.markers_left_out, volumes = left_out(recording, settings)
+    room.played.volumes_left_out = volumes if bold else 0
     try:
-        return _play(recording, amplifier, exporter, settings, report, stopped)
+        return _play(planned, room, start_s, clock, settings, report, stopped)
     finally:
-        if amplifier is not None:
-            amplifier.close()
+        room.close()
+
+
+class _Opener:
+    """Puts the amplifier on the network, and brings it back to the same place."""
+
+    def __init__(self, eeg: EegPart, settings: RigSettings) -> None:
+        self._eeg, self._settings = eeg, settings
+        self.port = settings.rda_port
+
+    def __call__(self) -> Sender:
+        name = self._settings.stream_name
+        if self.port is None:
+            return Amplifier(self._eeg, StreamNames(name, f"{name}-markers", f"rig-{name}"))
+        server = RdaServer(self._eeg, port=self.port, block_s=self._settings.chunk_s, lookup=False)
+        self.port = server.port
+        return server
 
 
 def _play(
-    recording: Recording,
-    amplifier: Amplifier | None,
-    exporter: Exporter | None,
+    planned: Plan,
+    room: Room,
+    start_s: float,
+    clock: LiveClock,
     settings: RigSettings,
     report: Report,
     stopped: Callable[[], bool],
 ) -> Played:
-    clock = LiveClock()
-    played = Played()
+    played = room.played
     report("ready", played)
     if (
-        amplifier is not None
+        room.sender is not None
         and settings.wait_consumers
-        and not _wait_for_listeners(amplifier, clock, settings, stopped)
+        and not _wait_for_listeners(room.sender, clock, settings, stopped)
     ):
         report("stopped", played)
         return played
-    start_s, _ = span(recording, settings)
     t0 = clock.now() + _HEAD_START_S
-    if amplifier is not None:
-        amplifier.begin(t0 - start_s)
+    room.begin(t0 - start_s)
     report("playing", played)
     told = t0
-    for at, action in schedule(recording, settings):
+    for at, action in planned.actions:
         due = t0 + (at - start_s) / settings.speed
         if not _sleep_until(due, clock, stopped):
+            reached = start_s + (clock.now() - t0) * settings.speed
+            played.faults = _ledger(planned, room, reached)
             report("stopped", played)
             return played
         now = clock.now()
-        played.late_ms = max(played.late_ms, round((now - due) * 1e3, 3))
-        match action:
-            case SendChunk(first, stop) if amplifier is not None:
-                amplifier.send(first, stop)
-                played.samples += stop - first
-            case SendMarker(label, at_s) if amplifier is not None:
-                amplifier.mark(label, at_s)
-                played.markers += 1
-            case WriteVolume(k, part, parts) if exporter is not None:
-                exporter.write(k, part, parts)
-                played.volumes += part + 1 == parts
-            case _:
-                pass
+        # what lies before the beginning is due at once
+        played.late_ms = max(played.late_ms, round((now - max(due, t0)) * 1e3, 3))
+        room.perform(at, action)
         if now - told >= 1.0:
             told = now
             report("progress", played)
-    if amplifier is None:
+    played.faults = _ledger(planned, room)
+    if room.sender is None:
         report("done", played)
         return played
     # what the network still holds is given a moment before anybody is told that all was sent
@@ -143,25 +148,27 @@ def _play(
     return played
 
 
-def _wait_for_listeners(
-    amplifier: Amplifier, clock: LiveClock, settings: RigSettings, stopped: Callable[[], bool]
-) -> bool:
+def _ledger(planned: Plan, room: Room, reached: float = float("inf")) -> list[Injected]:
+    happened = [entry for entry in planned.ledger if entry.at_s <= reached]
+    return sorted([*happened, *room.held_back], key=lambda entry: entry.at_s)
+
+
+def _wait_for_listeners(sender: Sender, clock: LiveClock, settings: RigSettings, stopped: Callable[[], bool]) -> bool:
     deadline = clock.now() + settings.wait_s
-    while not amplifier.heard():
+    while not sender.heard():
         if stopped():
             return False
         if clock.now() > deadline:
-            missing = [
-                f"{settings.stream_name}{end}"
-                for end, there in zip(("", "-markers"), amplifier.listeners(), strict=True)
-                if not there
-            ]
+            streams = (settings.stream_name, f"{settings.stream_name}-markers")
+            missing = [name for name, there in zip(streams, sender.listeners(), strict=True) if not there]
+            if isinstance(sender, RdaServer):
+                missing = [f"port {sender.port}"]
             raise StreamNotFound(
                 f"nobody listened to {' and '.join(missing)} for {settings.wait_s:g} s: start `streamer run`, or play "
                 "all the same with --no-wait-consumers"
             )
         pause(_LONGEST_PAUSE_S)
-    return _sleep_until(clock.now() + _HEARD_S, clock, stopped)
+    return _sleep_until(clock.now() + HEARD_S, clock, stopped)
 
 
 def _sleep_until(due: float, clock: LiveClock, stopped: Callable[[], bool]) -> bool:

@@ -166,6 +166,29 @@ def test_a_nifti_is_exported_as_mosaics_that_read_back_equal(tmp_path: Path):
         np.testing.assert_allclose((volume.affine @ [9, 0, 0, 1])[:3], (affine @ [0, 0, 0, 1])[:3], atol=1e-6)
 
 
+def test_an_xdf_is_played_with_the_spacing_of_its_own_stamps(shared_data: Path):
+    path, stop = shared_data / "eeg" / "bci-essentials" / "switch_example.xdf", 12.0
+    eeg = open_recording(path).eeg
+    assert eeg is not None
+    at = eeg.times(0, eeg.n_samples)[1]
+    n = int(np.searchsorted(at, stop))
+    markers = [m for m in eeg.markers if m.at_s < stop]
+    name = f"rig-{uuid.uuid4().hex[:8]}"
+    with child("rig", str(path), "--stream-name", name, "--stop", str(stop), "--speed", "4", "--json") as rig:
+        rig.wait_for(lambda m: m["state"] == "ready", 30)
+        heard = listen(name, n, len(markers))
+        done = rig.wait_for(lambda m: m["state"] == "done", 30)
+        assert rig.process.wait(20) == 0, rig.text()
+    assert (done["samples"], done["markers"]) == (n, len(markers))
+    data, stamps = np.concatenate(heard["data"]), np.concatenate(heard["stamps"])
+    np.testing.assert_array_equal(data, eeg.read(0, n) * np.float32(1e6))
+    np.testing.assert_allclose(stamps - stamps[0], at[:n] - at[0], rtol=0, atol=1e-9)
+    sent = sorted((m.at_s, m.label) for m in markers)
+    got = sorted(zip(heard["marker_stamps"], heard["labels"], strict=True))
+    assert [label for _, label in got] == [label for _, label in sent]
+    np.testing.assert_allclose([t - stamps[0] for t, _ in got], [t - at[0] for t, _ in sent], rtol=0, atol=1e-9)
+
+
 def test_sigterm_ends_it_at_once_with_130(run_folder: Path, tmp_path: Path):
     arguments = ("--export", str(tmp_path / "out"), "--stream-name", uuid.uuid4().hex, "--no-wait-consumers", "--json")
     with child("rig", str(run_folder), *arguments) as rig:

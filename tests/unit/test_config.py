@@ -40,7 +40,7 @@ def test_all_problems_are_reported_at_once(tmp_path: Path):
         [eeg.stream]
         unit = "furlong"
         [bold]
-        first_volume = -1
+        first_volume = -5000
         """,
         tmp_path,
     )
@@ -51,7 +51,7 @@ def test_all_problems_are_reported_at_once(tmp_path: Path):
         "tick_hz: given 7",
         "session.name: given 'no/slash'",
         "eeg.stream.unit: given 'furlong'",
-        "bold.first_volume: given -1",
+        "bold.first_volume: given -5000",
     ):
         assert expected in text
 
