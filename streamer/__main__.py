@@ -19,8 +19,8 @@ from rich.console import Console
 from streamer import __version__
 from streamer.errors import StreamerError
 
-VERBS = ("demo", "run", "rig", "replay", "simulate", "calibrate", "inspect", "convert", "doctor")
-"""Each is a function of its own name in ``streamer/commands/``."""
+VERBS = ("demo", "run", "rig", "replay", "simulate", "calibrate", "inspect", "convert", "to-bids", "bench", "doctor")
+"""Each is a function of its own name, with ``_`` for ``-``, in ``streamer/commands/``."""
 
 app = typer.Typer(
     name="streamer",
@@ -50,7 +50,8 @@ def top(
 
 def _add_verbs() -> None:
     for name in VERBS:
-        app.command(name)(getattr(import_module(f"streamer.commands.{name}"), name))
+        function = name.replace("-", "_")
+        app.command(name)(getattr(import_module(f"streamer.commands.{function}"), function))
     app.add_typer(import_module("streamer.commands.config").app, name="config")
     for point in sorted(entry_points(group="streamer.verbs"), key=lambda p: p.name):
         app.command(point.name)(point.load())

@@ -23,26 +23,29 @@ import numpy as np
 
 from streamer import wire
 from streamer.acquire.lsl import EegDescription, LslEegSource, LslMarkerSource
+from streamer.acquire.rda import RdaSource
 from streamer.bold_process import BoldProcess
 from streamer.calibration import save_calibration
 from streamer.clock import LiveClock, wall_time_stamp
 from streamer.compose import CALIBRATION, REGION_NAMES, REGIONS, Parts, compose, make_eeg_core, make_header, versions
 from streamer.config import Config
 from streamer.contracts import Sink, Source
+from streamer.emit.clean_eeg_file import CleanEegFile
 from streamer.emit.gate import Gate
 from streamer.emit.lsl_outlet import CleanEegOutlet, TriggerOutlet
 from streamer.emit.mqtt import MqttSink
+from streamer.emit.quality import QUALITY, QualityTally
 from streamer.emit.recorder import Recorder
 from streamer.emit.results import ResultsSink
 from streamer.engine import EegCore
 from streamer.errors import UsageError
 from streamer.formats.nifti import write_labels
 from streamer.loop import Loop
-from streamer.messages import Event, SessionTime, SourceState, Tick
+from streamer.messages import Event, Marker, SessionTime, SourceState, Tick
 from streamer.meter import Meter
 from streamer.publishing import publishing
 from streamer.session_log import MachineLock, close_log, open_log
-from streamer.summary import RunSummary
+from streamer.summary import RunSummary, quality_values
 
 HEARTBEAT_S = 0.1
 SILENT_S = 0.3
@@ -128,6 +131,8 @@ class _Session:
         self.first: SessionTime | None = None
         self.last: SessionTime | None = None
         self._markers: LslMarkerSource | None = None
+        self._clean: CleanEegFile | None = None
+        self._tally = QualityTally()
         self._waiting: Callable[[str], None] = options.say
 
     async def run(self) -> RunSummary:
@@ -163,6 +168,10 @@ class _Session:
                 for sink in sinks:
                     if sink is not mqtt:
                         await sink.close()
+                if self.config.output.record:
+                    quality = quality_values(self._tally, core)
+                    text = json.dumps(quality, indent=1, allow_nan=False) + "\n"
+                    (self.folder / QUALITY).write_text(text, encoding="utf-8")
                 if recorder is not None:
                     # XDF is made from the log afterwards: a long session must not keep Ctrl-C waiting
                     await asyncio.to_thread(recorder.close, xdf=False)
@@ -206,7 +215,8 @@ class _Session:
             sources.append(worker)
         if not self.config.eeg.enabled:
             return sources, None
-        eeg = LslEegSource(self.config.eeg.stream, self.clock)
+        c = self.config.eeg
+        eeg = RdaSource(c.rda, self.clock) if c.source == "rda" else LslEegSource(c.stream, self.clock)
         stack.push_async_callback(eeg.close)
         opening = asyncio.create_task(eeg.open(wait=self.options.wait, on_wait=waiting))
         stopping = asyncio.create_task(self.stop.wait())
@@ -218,7 +228,10 @@ class _Session:
                 await opening
             return sources, None
         description = opening.result()
-        markers = LslMarkerSource(self.config.eeg.markers, self.clock)
+        if description.triggers and (c.source == "rda" or c.markers.name is None):
+            # its markers come with its samples: the same pulses on a stream of their own would count as doubled
+            return [*sources, eeg], description
+        markers = LslMarkerSource(c.markers, self.clock)
         stack.push_async_callback(markers.close)
         if not self.options.wait:
             await markers.open(wait=False, on_wait=waiting)
@@ -233,6 +246,9 @@ class _Session:
             sinks.append(CleanEegOutlet(self.name, core.lane.channels, core.lane.sfreq_out))
         if self.config.output.record:
             sinks.append(ResultsSink(self.folder, self.parts.regions))
+            if self.config.eeg.enabled:
+                self._clean = CleanEegFile(self.folder, core.lane.channels, core.lane.sfreq_out)
+                sinks.append(self._clean)
         return sinks
 
     def _about(self, core: EegCore) -> wire.About:
@@ -293,7 +309,10 @@ class _Session:
         now = self.clock.now()
         self.first = self.first if self.first is not None else now
         self.last = now
-        loop.handle(replace(event, received=now))
+        outputs = loop.handle(replace(event, received=now))
+        self._tally.take(outputs, lambda: loop.core.lane.quality.bad_channels)
+        if self._clean is not None and isinstance(event, Marker):
+            self._clean.mark(event)
         if self.options.duration_s is not None and now - self.first >= self.options.duration_s:
             self.stop.set()
 
@@ -320,7 +339,7 @@ class _Session:
         state = None
         while True:
             queues = {"events": self.queue.qsize(), "mqtt": mqtt.depth}
-            notes = list(self.notes)
+            notes = [*self.notes, *loop.core.timing_alarms()]
             if recorder is not None:
                 queues["recorder"] = recorder.depth
                 loop.recording_failed = recorder.failed is not None
@@ -343,8 +362,9 @@ class _Session:
         latency = self.meter.latency_ms()
         if loop is not None:
             losses = loop.losses()
+            notes += loop.core.timing_alarms()
         for source in sources:
-            if isinstance(source, LslEegSource | LslMarkerSource):
+            if isinstance(source, LslEegSource | LslMarkerSource | RdaSource):
                 losses.update({f"queue_{k}": v for k, v in source.losses().items()})
         for worker in (s for s in sources if isinstance(s, BoldProcess)):
             notes += worker.problems[:20]

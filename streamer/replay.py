@@ -1,54 +1,62 @@
 """The same loop on a recording.
 
 A session's own log is replayed in feed order, at the times at which each event was received. Foreign recordings have
-no such order: what they hold is merged by when each item would have been known: a chunk at its last sample, a volume at
-its last byte, a BOLD frame ``bold_process_s`` later (a setting, never a measured time).
+no such order: what they hold is merged by when each item would have been known (``acquire/recorded_events.py``).
+
+A replay writes what a live session writes, and what it could find out besides::
+
+    decisions.jsonl triggers.jsonl vetoes.jsonl bold_regions.tsv confounds.tsv   see emit/results.py
+    clean_eeg.vhdr .eeg .vmrk .tsv                                               see emit/clean_eeg_file.py
+    quality.json    what was good and what was not, per lane
+    summary.json    counts and losses
+    timings.json    how long it took: the only file in which two replays of one recording differ
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import json
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from streamer.acquire.recorded_events import Unreadable, recorded_events
 from streamer.acquire.recording import Recording
 from streamer.acquire.recordings import open_recording
 from streamer.calibration import Calibration
-from streamer.clock import ReplayClock
+from streamer.clock import ReplayClock, stopwatch
 from streamer.compose import CALIBRATION, REGION_NAMES, REGIONS, Parts, compose, make_eeg_core
 from streamer.config import Config, load_config, parse_config
 from streamer.contracts import Sink
+from streamer.emit.clean_eeg_file import CleanEegFile
 from streamer.emit.gate import Gate
+from streamer.emit.quality import QUALITY, QualityTally
 from streamer.emit.results import ResultsSink
-from streamer.engine import BoldCore
-from streamer.errors import UsageError
+from streamer.engine import BoldCore, EegCore
+from streamer.errors import ModelError, UsageError
 from streamer.formats.nifti import LabelImage
 from streamer.loop import Loop
 from streamer.messages import (
     BoldFrame,
     ChannelInfo,
-    EegChunk,
     Event,
     Marker,
     Output,
     Prediction,
     SessionTime,
-    Tick,
     Trigger,
     Veto,
     Volume,
 )
 from streamer.meter import Meter
 from streamer.runlog import SessionLog, is_session, read_header, read_session, read_span
-from streamer.summary import RunSummary
+from streamer.summary import RunSummary, quality_values
 
-CHUNK_S = 0.02
-"""EEG of a foreign recording comes in chunks of this length, s."""
-TICK_S = 0.1
-"""A foreign recording without EEG brings no ticks: they are made this far apart, s."""
+SUMMARY = "summary.json"
+TIMINGS = "timings.json"
+_NOTES = 20
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,16 @@ class Origin:
 
     span: tuple[float, float] = (0.0, 0.0)
     """Session time of its beginning and end, s."""
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with it, in sentences; of a log, whole when it was replayed."""
+        if self.log is not None:
+            return self.log.problems
+        if self.recording is None:
+            return []
+        eeg = self.recording.eeg
+        return [*self.recording.problems, *(() if eeg is None else eeg.problems)]
 
     def fraction(self, at: SessionTime) -> float:
         """Tell how much of it lies before ``at``, 0..1: for progress bars."""
@@ -95,79 +113,23 @@ def open_origin(path: Path) -> Origin:
     )
 
 
-def recording_events(recording: Recording, core: BoldCore | None, bold_process_s: float) -> Iterator[Event]:
-    """Give what a foreign recording holds in the order in which it would have been known.
-
-    The recording's axis (s after the first EEG sample) serves as session time.
-    """
-    parts: list[Iterator[Event]] = []
-    if recording.eeg is not None:
-        parts += [_chunks(recording), _markers(recording)]
-    else:
-        parts.append(_ticks(recording.duration_s))
-    if recording.bold is not None and core is not None:
-        parts.append(_volumes(recording, core, bold_process_s))
-    return heapq.merge(*parts, key=lambda event: event.received)
-
-
-def _chunks(recording: Recording) -> Iterator[Event]:
-    eeg = recording.eeg
-    assert eeg is not None
-    step = max(1, round(CHUNK_S * eeg.sfreq))
-    for start in range(0, eeg.n_samples, step):
-        stop = min(start + step, eeg.n_samples)
-        raw, times = eeg.times(start, stop)
-        yield EegChunk("EEG", eeg.read(start, stop), raw, times, start, SessionTime(float(times[-1])))
-
-
-def _ticks(duration_s: float) -> Iterator[Event]:
-    # without EEG the heartbeat drives the decisions, as it does in a live session
-    for k in range(1, int(duration_s / TICK_S)):
-        at = SessionTime(k * TICK_S)
-        yield Tick(at, 0.0, at)
-
-
-def _markers(recording: Recording) -> Iterator[Event]:
-    eeg = recording.eeg
-    assert eeg is not None
-    for marker in eeg.markers:
-        at = SessionTime(marker.at_s)
-        yield Marker(marker.label, at, marker.at_raw, marker.sample, at)
-
-
-def _volumes(recording: Recording, core: BoldCore, bold_process_s: float) -> Iterator[Event]:
-    bold = recording.bold
-    assert bold is not None
-    order = sorted(range(bold.n_volumes), key=bold.known_at_s)
-    pending: list[tuple[float, int, Event]] = []
-    for count, k in enumerate(order):
-        known = bold.known_at_s(k)
-        while pending and pending[0][0] <= known:
-            yield heapq.heappop(pending)[2]
-        volume = replace(bold.volume(k), received=SessionTime(known))
-        yield volume
-        for frame in core.feed(volume):
-            if isinstance(frame, BoldFrame):
-                ready = known + bold_process_s
-                heapq.heappush(pending, (ready, count, replace(frame, received=SessionTime(ready))))
-    while pending:
-        yield heapq.heappop(pending)[2]
-
-
 def log_events(log: SessionLog, core: BoldCore) -> Iterator[Event]:
     """Give a log's events in feed order; every BOLD frame is made anew and fed where the log has it."""
-    made: dict[tuple[str, int], BoldFrame] = {}
+    # a volume that came twice was cleaned twice
+    made: defaultdict[tuple[str, int], deque[BoldFrame]] = defaultdict(deque)
     for _, event in log.events:
         match event:
             case Volume():
                 for frame in core.feed(event):
                     if isinstance(frame, BoldFrame):
-                        made[frame.series, frame.index] = frame
+                        made[frame.series, frame.index].append(frame)
                 yield event
             case BoldFrame():
                 again = made.pop((event.series, event.index), None)
                 # a frame whose volume the log lost is fed as it was logged
-                yield event if again is None else replace(again, received=event.received)
+                yield event if again is None else replace(again.popleft(), received=event.received)
+                if again:
+                    made[event.series, event.index] = again
             case _:
                 yield event
 
@@ -182,6 +144,11 @@ class Replay:
     meter: Meter
     events: Iterator[Event]
     clock: ReplayClock
+    bold: BoldCore
+    notes: tuple[str, ...] = ()
+    """What is different from what was asked for, in sentences."""
+    unreadable: Unreadable = field(default_factory=Unreadable)
+    """Volumes that are in the recording and could not be read so far."""
 
     def steps(self) -> Iterator[tuple[Event, list[Output]]]:
         """Take one event after the other through the loop, as fast as it goes."""
@@ -198,6 +165,15 @@ class Replay:
             self.loop.gate.beat(event.received)
             take(event, self.loop.handle(event))
 
+    def losses(self) -> dict[str, int]:
+        """Count all that was lost, by name; volumes that could not be read or used among them."""
+        found = self.loop.losses()
+        seen = [index for _, index in self.loop.volumes_seen]
+        # what is missing between two volumes that are there is counted already
+        outside = [k for k in self.unreadable.indices if not seen or not min(seen) < k < max(seen)]
+        found["volumes"] = found.get("volumes", 0) + len(outside) + self.bold.refused
+        return found
+
     def summary(self, folder: Path | None, seconds: float) -> RunSummary:
         """Sum up."""
         return RunSummary(
@@ -206,7 +182,7 @@ class Replay:
             state=self.loop.core.state.value,
             seconds=round(seconds, 3),
             counts=dict(self.meter.counts),
-            losses=self.loop.losses(),
+            losses=self.losses(),
             latency_ms={
                 # ages on the recording's own axis say nothing of this machine
                 stage: values
@@ -214,8 +190,17 @@ class Replay:
                 if stage in {"align", "clean_eeg", "features", "window", "model", "decide"}
             },
             provider=self.parts.model.provider if self.parts.model is not None else "",
-            notes=list(self.origin.log.problems) if self.origin.log is not None else [],
+            notes=self._all_notes(),
         )
+
+    def _all_notes(self) -> list[str]:
+        notes = list(self.notes)
+        alarms = self.loop.core.timing_alarms()
+        for problems in (self.origin.problems, self.unreadable.reasons, self.bold.reasons, alarms):
+            notes += problems[:_NOTES]
+            if len(problems) > _NOTES:
+                notes.append(f"and {len(problems) - _NOTES} more of this kind")
+        return notes
 
 
 def prepare(
@@ -225,6 +210,7 @@ def prepare(
     *,
     speed: float | None = None,
     sinks: tuple[Sink, ...] = (),
+    without_model: bool = False,
 ) -> Replay:
     """Put the same loop together for a recording.
 
@@ -237,23 +223,58 @@ def prepare(
     speed : float or None
         Session seconds per second; None as fast as it goes.
     sinks : tuple of Sink
+    without_model : bool
+        When the card that ships does not fit the recording, go on without a model and say so in ``notes``, rather than
+        refuse.
+
+    Raises
+    ------
+    ModelError
+        The model or the calibration does not fit the recording.
     """
     has_bold = origin.recording is None or origin.recording.bold is not None
-    parts = compose(config, origin.labels, calibration, has_eeg=origin.sfreq is not None, has_bold=has_bold)
+    config = _as_recorded(config, origin)
     meter = Meter()
-    core = make_eeg_core(parts, origin.sfreq, origin.channels, meter)
+    notes: tuple[str, ...] = ()
+
+    def composed(settings: Config) -> tuple[Parts, EegCore]:
+        parts = compose(settings, origin.labels, calibration, has_eeg=origin.sfreq is not None, has_bold=has_bold)
+        return parts, make_eeg_core(parts, origin.sfreq, origin.channels, meter)
+
+    try:
+        parts, core = composed(config)
+    except ModelError as error:
+        if not without_model or config.model.card != "default":
+            raise
+        bare = config.model_copy(update={"model": config.model.model_copy(update={"card": "none"})})
+        parts, core = composed(bare)
+        notes = (f"replayed without a model, so that nothing is decided: {error}",)
     clock = ReplayClock(speed)
     gate = Gate(config.gate)
     gate.arm()
     loop = Loop(core, clock, gate, sinks, None, meter)
     bold = parts.bold.core()
+    unreadable = Unreadable()
     if origin.log is not None:
         events = log_events(origin.log, bold)
     elif origin.recording is not None:
-        events = recording_events(origin.recording, bold, config.bold.process_s)
+        events = recorded_events(origin.recording, bold.feed, config.bold.process_s, unreadable)
     else:
         raise UsageError(f"{origin.name}: nothing to replay")
-    return Replay(origin, parts, loop, meter, events, clock)
+    return Replay(origin, parts, loop, meter, events, clock, bold, notes, unreadable)
+
+
+def _as_recorded(config: Config, origin: Origin) -> Config:
+    """Take from a foreign recording what it says of its own triggers."""
+    bold = None if origin.recording is None else origin.recording.bold
+    if bold is None:
+        return config
+    triggers = config.clean.triggers.model_copy(update={"label": bold.trigger})
+    update = {
+        "bold": config.bold.model_copy(update={"first_volume": bold.first_volume}),
+        "clean": config.clean.model_copy(update={"triggers": triggers}),
+    }
+    return config.model_copy(update=update)
 
 
 def config_for(path: Path, given: Path | None) -> Config:
@@ -271,6 +292,88 @@ def config_for(path: Path, given: Path | None) -> Config:
     return parse_config(values, f"{path}/header.json", own)
 
 
+def replay_recording(
+    path: Path,
+    config: Config,
+    out: Path | None,
+    calibration: Calibration | None = None,
+    progress: Callable[[float], None] | None = None,
+    speed: float | None = None,
+    *,
+    without_model: bool = False,
+    take: Callable[[list[Output]], None] | None = None,
+) -> RunSummary:
+    """Replay a whole recording; what it makes goes to files, and memory stays flat at any length.
+
+    Parameters
+    ----------
+    path : Path
+    config : Config
+    out : Path or None
+        Folder for the results; must not exist.
+    calibration : Calibration, optional
+        Taken when ``config`` names none.
+    progress : callable, optional
+        Takes the fraction done.
+    speed : float or None
+        Session seconds per second; None as fast as it goes.
+    without_model : bool
+        As for :func:`prepare`.
+    take : callable, optional
+        Takes what came of each event.
+
+    Raises
+    ------
+    UsageError
+        ``out`` exists.
+    StreamerError
+        The recording cannot be read, or the model does not fit it.
+    """
+    if out is not None and out.exists():
+        raise UsageError(f"{out} exists: nothing is overwritten; choose another folder")
+    started = stopwatch()
+    origin = open_origin(path)
+    replay = prepare(origin, config, calibration, speed=speed, without_model=without_model)
+    core = replay.loop.core
+    tally = QualityTally()
+    results = None if out is None else ResultsSink(out, replay.parts.regions, waits=True)
+    clean = None
+    if out is not None and origin.sfreq is not None:
+        clean = CleanEegFile(out, core.lane.channels, core.lane.sfreq_out, waits=True)
+    replay.loop.sinks = [sink for sink in (results, clean) if sink is not None]
+    span: list[float] = []
+
+    def taken(event: Event, outputs: list[Output]) -> None:
+        if not span:
+            span.append(event.received)
+        span[1:] = [event.received]
+        if clean is not None and isinstance(event, Marker):
+            clean.mark(event)
+        if outputs:
+            tally.take(outputs, lambda: core.lane.quality.bad_channels)
+            if take is not None:
+                take(outputs)
+        if progress is not None:
+            progress(origin.fraction(event.received))
+
+    try:
+        asyncio.run(replay.walk(taken))
+    finally:
+        for sink in (results, clean):
+            if sink is not None:
+                sink.finish()
+    summary = replay.summary(out, span[1] - span[0] if span else 0.0)
+    if out is not None:
+        quality = quality_values(tally, core, replay.bold)
+        if clean is not None:
+            quality["eeg"]["clean_eeg_file"] = dict(clean.counts)
+        quality["bold"] |= {"unreadable": replay.unreadable.indices, "lost": summary.losses["volumes"]}
+        _write_json(out / QUALITY, quality)
+        _write_json(out / SUMMARY, summary.facts())
+        _write_json(out / TIMINGS, {**summary.telemetry(), "wall_s": round(stopwatch() - started, 3)})
+    return summary
+
+
 def replay_to(
     path: Path,
     config: Config,
@@ -279,44 +382,14 @@ def replay_to(
     progress: Callable[[float], None] | None = None,
     speed: float | None = None,
 ) -> tuple[RunSummary, list[Output]]:
-    """Replay a whole recording; gives the summary, and the predictions, triggers and vetoes.
-
-    Parameters
-    ----------
-    out : Path or None
-        Folder for the results; must not exist.
-    progress : callable, optional
-        Takes the fraction done.
-    speed : float or None
-        Session seconds per second; None as fast as it goes.
-    """
-    if out is not None and out.exists():
-        raise UsageError(f"{out} exists: nothing is overwritten; choose another folder")
-    origin = open_origin(path)
-    sinks: tuple[ResultsSink, ...] = ()
-    if out is not None:
-        out.mkdir(parents=True)
-        regions = origin.labels.names if origin.labels is not None else ("brain",)
-        if origin.log is not None:
-            regions = origin.log.header.regions
-        sinks = (ResultsSink(out, regions),)
-    replay = prepare(origin, config, calibration, speed=speed, sinks=sinks)
+    """Replay as :func:`replay_recording` does; gives the predictions, triggers and vetoes besides the summary."""
     decided: list[Output] = []
-    span: list[float] = []
 
-    def take(event: Event, outputs: list[Output]) -> None:
-        if not span:
-            span.append(event.received)
-        span[1:] = [event.received]
+    def take(outputs: list[Output]) -> None:
         decided.extend(o for o in outputs if isinstance(o, Prediction | Trigger | Veto))
-        if progress is not None:
-            progress(origin.fraction(event.received))
 
-    asyncio.run(replay.walk(take))
-    for sink in sinks:
-        sink.finish()
-    seconds = span[1] - span[0] if span else 0.0
-    summary = replay.summary(out, seconds)
-    if out is not None:
-        (out / "summary.json").write_text(json.dumps(summary.plain(), indent=1) + "\n", encoding="utf-8")
-    return summary, decided
+    return replay_recording(path, config, out, calibration, progress, speed, take=take), decided
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")

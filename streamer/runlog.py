@@ -99,11 +99,8 @@ def _from_plain(kind: Any, value: Any) -> Any:
     # for what msgspec does not know of itself
     if kind is Flag:
         return Flag(value)
-    return value if isinstance(value, np.ndarray) else np.array([float(v) for v in value], _dtype_of(kind))
-
-
-def _dtype_of(kind: Any) -> type[np.floating[Any]]:
-    return np.float32 if kind == F32 else np.float64
+    dtype = np.float32 if kind == F32 else np.float64
+    return value if isinstance(value, np.ndarray) else np.array([float(v) for v in value], dtype)
 
 
 def encode_event(number: int, event: Event, row: int) -> bytes:
@@ -194,6 +191,11 @@ class RunLogWriter:
         self._log = _Growing(directory / LOG)
         self._files = (self._eeg, self._stamps, self._volumes, self._log)
         self._sizes = [0] * len(self._files)
+        if os.name == "posix":
+            # a file is only safe against a loss of power once its name is; Windows has no such call
+            handle = os.open(directory, os.O_RDONLY)
+            os.fsync(handle)
+            os.close(handle)
 
     def append(self, number: int, event: Event) -> None:
         """Append one event.
@@ -330,21 +332,34 @@ def read_session(directory: Path) -> SessionLog:
     return SessionLog(directory, header, _events(directory, len(header.channels), problems), problems)
 
 
-def _mapped(path: Path, dtype: str, width: int) -> Array:
-    # whole rows only: the last one may be cut; an empty file cannot be mapped
-    rows = path.stat().st_size // (np.dtype(dtype).itemsize * width) if width and path.is_file() else 0
-    if not rows:
-        return np.empty((0, width), dtype)
-    return np.memmap(path, dtype, "r", shape=(rows, width))
+class _Rows(FileIO):
+    """Whole rows of a file, read when they are asked for: a mapped file would count as memory."""
+
+    def __init__(self, path: Path, dtype: str, width: int) -> None:
+        super().__init__(path if path.is_file() else os.devnull)
+        self._dtype, self._width = np.dtype(dtype), width
+        size = self._dtype.itemsize * width
+        self.n = os.fstat(self.fileno()).st_size // size if size else 0
+        """How many there are; the last one may be cut."""
+
+    def between(self, start: int, stop: int) -> Array:
+        """Give rows ``start`` to ``stop``, as far as there are any; the caller's own."""
+        n = max(0, min(stop, self.n) - start)
+        if start < 0 or not n:
+            return np.empty((0, self._width), self._dtype)
+        self.seek(start * self._width * self._dtype.itemsize)
+        return np.fromfile(self, self._dtype, n * self._width).reshape(-1, self._width)
 
 
 def _events(directory: Path, width: int, problems: list[str]) -> Iterator[tuple[int, Event]]:
-    eeg = _mapped(directory / EEG, "<f4", width)
-    stamps = _mapped(directory / STAMPS, "<f8", 2)
-    pixels = _mapped(directory / VOLUMES, "u1", 1).reshape(-1)
     expected = 0
     without_raw: list[int] = []
-    with (directory / LOG).open("rb") as log:
+    with (
+        _Rows(directory / EEG, "<f4", width) as eeg,
+        _Rows(directory / STAMPS, "<f8", 2) as stamps,
+        _Rows(directory / VOLUMES, "u1", 1) as pixels,
+        (directory / LOG).open("rb") as log,
+    ):
         for position, text in enumerate(log, start=1):
             if not text.endswith(b"\n"):
                 problems.append(f"{LOG} ends in the middle of line {position}: that event is dropped")
@@ -370,20 +385,20 @@ def _events(directory: Path, width: int, problems: list[str]) -> Iterator[tuple[
         )
 
 
-def _add_raw(line: dict[str, Any], eeg: Array, stamps: Array, pixels: Array) -> bool:
-    # copies, so that an event outlives the files; False when the files end before its data does
+def _add_raw(line: dict[str, Any], eeg: _Rows, stamps: _Rows, pixels: _Rows) -> bool:
+    # False when the files end before the event's data does
     if line["kind"] == "eeg":
         row, stop = line["row"], line["row"] + line["n_times"]
-        times = stamps[row:stop]
-        line["data"] = np.array(eeg[row:stop], np.float32)
-        line["times_raw"] = np.array(times[:, 0], np.float64)
-        line["times"] = np.array(times[:, 1], np.float64)
-        return stop <= min(len(eeg), len(stamps))
+        times = np.asarray(stamps.between(row, stop), np.float64)
+        line["data"] = np.asarray(eeg.between(row, stop), np.float32)
+        line["times_raw"], line["times"] = times[:, 0].copy(), times[:, 1].copy()
+        return stop <= min(eeg.n, stamps.n)
     if line["kind"] == "volume":
         dtype, shape, start = np.dtype(line["dtype"]), line["shape"], line["start"]
         stop = start + math.prod(shape) * dtype.itemsize
-        whole = stop <= len(pixels)
-        line["data"] = np.array(pixels[start:stop]).view(dtype).reshape(shape) if whole else np.empty(0, dtype)
+        whole = stop <= pixels.n
+        found = pixels.between(start, stop if whole else start).reshape(-1)
+        line["data"] = found.view(dtype).reshape(shape if whole else -1)
         line["affine"] = _from_plain(F64, line["affine"]).reshape(4, 4)
         return whole
     return True

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
+
+from streamer.emit.quality import QualityTally
+from streamer.engine import BoldCore, EegCore
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,18 @@ class RunSummary:
         values["latency_ms"] = {k: {"p50": a, "p99": b} for k, (a, b) in self.latency_ms.items()}
         return values
 
+    def facts(self) -> dict[str, Any]:
+        """As JSON values, without what differs between two replays of one recording."""
+        values = self.plain()
+        for key in self.telemetry():
+            del values[key]
+        return values
+
+    def telemetry(self) -> dict[str, Any]:
+        """What differs between two replays of one recording, as JSON values."""
+        values = self.plain()
+        return {key: values[key] for key in ("folder", "latency_ms")}
+
     def table(self) -> RenderableType:
         """As two tables for the terminal."""
         counts = Table(title=f"Session {self.session}", title_justify="left", show_header=False)
@@ -48,5 +65,41 @@ class RunSummary:
         latency = Table("stage", "p50 ms", "p99 ms", title="Latency", title_justify="left")
         for stage, (p50, p99) in self.latency_ms.items():
             latency.add_row(stage.replace("_", " "), f"{p50:.2f}", f"{p99:.2f}")
-        notes = [f"[yellow]note:[/yellow] {note}" for note in self.notes]
+        notes = [f"[yellow]note:[/yellow] {escape(note)}" for note in self.notes]
         return Group(counts, latency, *notes)
+
+
+def quality_values(tally: QualityTally, core: EegCore, bold: BoldCore | None = None) -> dict[str, Any]:
+    """Sum up the quality of a session as JSON values: the content of ``quality.json``.
+
+    Parameters
+    ----------
+    tally : QualityTally
+        What was counted while the session ran.
+    core : EegCore
+    bold : BoldCore, optional
+        Where it ran in this process.
+    """
+    values = tally.plain()
+    lane = core.lane.quality
+    values["eeg"] |= {
+        "clipped_samples": lane.clipped_hops,
+        "filter_restarts": lane.gaps,
+        "bad_channels_at_end": list(lane.bad_channels),
+        "delay_s": round(core.lane.delay_s, 9),
+        "template": {
+            "epochs": lane.template_epochs,
+            "age_s": None if lane.template_age_s is None else round(lane.template_age_s, 6),
+            "synced": lane.synced,
+            "triggers_ignored": lane.triggers_ignored,
+        },
+    }
+    if bold is not None:
+        values["bold"] |= {
+            "refused": bold.refused,
+            "not_converged": bold.lane.not_converged,
+            "coverage": {name: round(share, 4) for name, share in bold.lane.coverage.items()},
+        }
+    timing = {name: value if math.isfinite(value) else None for name, value in core.timing().items()}
+    alarms = list(core.timing_alarms())
+    return {"schema": 1, "state": core.state.value, "timing": timing, "timing_alarms": alarms, **values}

@@ -14,7 +14,7 @@ import numpy as np
 from streamer.clock import stopwatch
 from streamer.errors import FormatError
 from streamer.formats.xdf import XdfChannel, XdfWriter
-from streamer.messages import ClockOffset, Command, EegChunk, Event, Marker, SessionHeader
+from streamer.messages import ClockOffset, Command, EegChunk, Event, Marker, SessionHeader, Volume
 from streamer.runlog import RunLogWriter, SessionLog, kind_of, read_session
 
 XDF = "recording.xdf"
@@ -135,8 +135,9 @@ class Recorder:
 def write_xdf(session: Path) -> Path:
     """Write ``recording.xdf`` from a session's run log: raw stamps and clock offsets, never corrected stamps.
 
-    There is one stream per EEG stream (float32, V), ``Markers`` for the markers and ``Commands`` for what the operator
-    said. An existing file is replaced, and only by a whole one.
+    There is one stream per EEG stream (float32, V), ``Markers`` for the markers, ``Volumes`` for the acquisition number
+    of each volume when its last byte had come, and ``Commands`` for what the operator said. An existing file is
+    replaced, and only by a whole one.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ class _XdfExport:
         self._writer = writer
         self._log = log
         self._eeg: dict[str, int] = {}
-        self._markers = self._commands = 0
+        self._texts: dict[str, int] = {}
         self._measured: list[ClockOffset] = []
         self._ends: dict[int, list[tuple[float, float]]] = {}
 
@@ -186,14 +187,12 @@ class _XdfExport:
                 case ClockOffset():
                     self._measured.append(event)
                 case Marker():
-                    self._markers = self._markers or self._text_stream("Markers")
-                    self._writer.strings(self._markers, np.array([event.at_raw]), [event.label])
-                    self._seen(self._markers, event.at_raw, event.at)
+                    self._text("Markers", event.label, event.at_raw, event.at)
+                case Volume():
+                    self._text("Volumes", str(event.index), event.received, event.received)
                 case Command():
-                    self._commands = self._commands or self._text_stream("Commands")
-                    text = f"{event.action}: {event.text}" if event.text else event.action
-                    self._writer.strings(self._commands, np.array([event.received]), [text])
-                    self._seen(self._commands, event.received, event.received)
+                    said = f"{event.action}: {event.text}" if event.text else event.action
+                    self._text("Commands", said, event.received, event.received)
                 case _:
                     pass
         self._clock_offsets()
@@ -210,8 +209,12 @@ class _XdfExport:
         self._writer.samples(stream, chunk.times_raw, chunk.data)
         self._seen(stream, float(chunk.times_raw[-1]), float(chunk.times[-1]))
 
-    def _text_stream(self, name: str) -> int:
-        return self._writer.add_stream(name, "Markers", [XdfChannel("label")], 0.0, "string")
+    def _text(self, name: str, text: str, raw: float, at: float) -> None:
+        stream = self._texts.get(name, 0)
+        if not stream:
+            stream = self._texts[name] = self._writer.add_stream(name, "Markers", [XdfChannel("label")], 0.0, "string")
+        self._writer.strings(stream, np.array([raw]), [text])
+        self._seen(stream, raw, at)
 
     def _seen(self, stream: int, raw: float, at: float) -> None:
         ends = self._ends.setdefault(stream, [])
@@ -221,7 +224,7 @@ class _XdfExport:
         measured: set[int] = set()
         for offset in self._measured:
             # what is not the clock of an EEG stream is that of the markers: no other stream is taken in
-            stream = self._eeg.get(offset.stream, self._markers)
+            stream = self._eeg.get(offset.stream, self._texts.get("Markers", 0))
             if stream:
                 self._writer.clock_offset(stream, offset.received - offset.offset, offset.offset)
                 measured.add(stream)

@@ -1,8 +1,8 @@
-"""What a session made, as plain files: predictions, triggers, vetoes, region and motion traces.
+"""What a session made, as plain files: decisions, triggers, vetoes, region and motion traces.
 
 ::
 
-    predictions.jsonl     one object per decision
+    decisions.jsonl       one object per decision
     triggers.jsonl        one object per trigger that left
     vetoes.jsonl          one object per trigger that was held back
     bold_regions.tsv      index, acquired (s), then % signal change per region
@@ -10,39 +10,36 @@
 
 The objects have the fields of their records (flags by name; an age is null where there is no data of that kind) but for
 ``Prediction.ready``, which is telemetry: a live run and its replay write the same bytes. TSV files say ``n/a`` for what
-is not known.
+is not known. Sessions of before called decisions.jsonl predictions.jsonl; they are read all the same.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
 from typing import Any, TypeVar
 
 import msgspec
 
+from streamer.emit.file_thread import FileThread
 from streamer.errors import FormatError, RecordingError, UsageError
 from streamer.messages import BoldFrame, Flag, Output, Prediction, Trigger, Veto
 from streamer.wire import flag_names
 
-PREDICTIONS = "predictions.jsonl"
+DECISIONS = "decisions.jsonl"
 TRIGGERS = "triggers.jsonl"
 VETOES = "vetoes.jsonl"
 BOLD_REGIONS = "bold_regions.tsv"
 CONFOUNDS = "confounds.tsv"
 
+_DECISIONS_BEFORE = "predictions.jsonl"
 _MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 
-_log = logging.getLogger(__name__)
 _encoder = msgspec.json.Encoder()
 
 Result = Prediction | Trigger | Veto | BoldFrame
@@ -61,6 +58,8 @@ class ResultsSink:
     regions : sequence of str
         Names of the BOLD regions, for the header of their table.
     capacity : int
+    waits : bool
+        A full queue makes ``put`` wait instead of dropping: for replays.
 
     Raises
     ------
@@ -70,9 +69,9 @@ class ResultsSink:
 
     name = "results"
 
-    def __init__(self, directory: Path, regions: Sequence[str], capacity: int = 8192) -> None:
+    def __init__(self, directory: Path, regions: Sequence[str], capacity: int = 8192, *, waits: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        names = (PREDICTIONS, TRIGGERS, VETOES, BOLD_REGIONS, CONFOUNDS)
+        names = (DECISIONS, TRIGGERS, VETOES, BOLD_REGIONS, CONFOUNDS)
         with ExitStack() as stack:
             try:
                 files = [stack.enter_context((directory / name).open("xb", buffering=0)) for name in names]
@@ -81,26 +80,16 @@ class ResultsSink:
             self._files: dict[str, FileIO] = dict(zip(names, files, strict=True))
             self._files[BOLD_REGIONS].write(_row(["index", "acquired", *regions]))
             self._files[CONFOUNDS].write(_row(["index", *_MOTION, "framewise_displacement"]))
-            self._close_files = stack.pop_all()
-        self._capacity = capacity
-        self._dropped: Counter[str] = Counter()
-        self._refused: Counter[str] = Counter()
-        self._queue: SimpleQueue[Result | None] = SimpleQueue()
-        self._closed = False
-        self._thread = Thread(target=self._write, name="results", daemon=True)
-        self._thread.start()
+            close_files = stack.pop_all().close
+        self._thread = FileThread[Result](self.name, self._store, close_files, capacity, waits=waits)
 
     def put(self, item: Output) -> None:
         """Queue one result; other outputs are passed over."""
-        if not isinstance(item, Prediction | Trigger | Veto | BoldFrame):
-            return
-        if self._closed or self._queue.qsize() >= self._capacity:
-            self._dropped[type(item).__name__.lower()] += 1
-        else:
-            self._queue.put(item)
+        if isinstance(item, Prediction | Trigger | Veto | BoldFrame):
+            self._thread.put(type(item).__name__.lower(), item)
 
     def losses(self) -> Mapping[str, int]:
-        return dict(self._dropped.copy() + self._refused.copy())
+        return self._thread.losses()
 
     async def close(self) -> None:
         """Write out what is queued and close the files. May be called twice."""
@@ -108,25 +97,12 @@ class ResultsSink:
 
     def finish(self) -> None:
         """Do what ``close`` does, from outside a loop."""
-        if not self._closed:
-            self._closed = True
-            self._queue.put(None)
-            self._thread.join()
-
-    def _write(self) -> None:
-        with self._close_files:
-            while (item := self._queue.get()) is not None:
-                try:
-                    self._store(item)
-                except (OSError, TypeError, ValueError) as error:
-                    if not self._refused:
-                        _log.error("results are lost: %s", error)
-                    self._refused[type(item).__name__.lower()] += 1
+        self._thread.finish()
 
     def _store(self, item: Result) -> None:
         match item:
             case Prediction():
-                self._append(PREDICTIONS, _line(item))
+                self._append(DECISIONS, _line(item))
             case Trigger():
                 self._append(TRIGGERS, _line(item))
             case Veto():
@@ -169,7 +145,7 @@ def _line(item: Prediction | Trigger | Veto) -> bytes:
 
 
 def read_predictions(directory: Path) -> list[Prediction]:
-    """Read ``predictions.jsonl``: the records that were put, but for ``ready``.
+    """Read ``decisions.jsonl``: the records that were put, but for ``ready``.
 
     Raises
     ------
@@ -178,7 +154,9 @@ def read_predictions(directory: Path) -> list[Prediction]:
     FormatError
         A line is not one of ours.
     """
-    return _read(directory / PREDICTIONS, Prediction)
+    before = directory / _DECISIONS_BEFORE
+    path = directory / DECISIONS
+    return _read(before if before.exists() and not path.exists() else path, Prediction)
 
 
 def read_triggers(directory: Path) -> list[Trigger]:

@@ -86,7 +86,7 @@ def test_nothing_is_lost(live: dict[str, Any]):
 
 
 def test_decisions_come_ten_times_a_second_and_use_both_modalities(live: dict[str, Any]):
-    predictions = lines(live["out"] / "live" / "predictions.jsonl")
+    predictions = lines(live["out"] / "live" / "decisions.jsonl")
     assert len(predictions) == live["summary"]["counts"]["decisions"]
     assert len(predictions) >= 10 * (LIVE_S - 1)
     assert [p["seq"] for p in predictions] == list(range(len(predictions)))
@@ -125,7 +125,7 @@ def test_a_live_run_replays_to_the_same_predictions_and_triggers(live: dict[str,
     _, outputs = replay_to(folder, config_for(folder, None), tmp_path / "again")
     assert [o for o in outputs if isinstance(o, Prediction)] == read_predictions(folder)
     assert [o for o in outputs if isinstance(o, Trigger)] == read_triggers(folder)
-    for name in ("predictions.jsonl", "triggers.jsonl", "bold_regions.tsv", "confounds.tsv"):
+    for name in ("decisions.jsonl", "triggers.jsonl", "bold_regions.tsv", "confounds.tsv"):
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 

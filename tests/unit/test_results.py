@@ -1,22 +1,25 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from streamer.emit.quality import QualityTally
 from streamer.emit.results import (
-    PREDICTIONS,
+    DECISIONS,
     ResultsSink,
     read_predictions,
     read_triggers,
     read_vetoes,
 )
 from streamer.errors import FormatError, RecordingError, UsageError
-from streamer.messages import BoldFrame, CleanEeg, Flag, Prediction, SessionTime, Trigger, Veto
+from streamer.messages import BoldFrame, CleanEeg, Flag, Prediction, SessionTime, Trigger, Veto, Window
 
 
 def prediction(seq: int, **changes: object) -> Prediction:
@@ -78,7 +81,7 @@ def test_when_a_prediction_was_ready_does_not_change_the_file(tmp_path: Path) ->
         sink = ResultsSink(tmp_path / name, [])
         sink.put(prediction(0, ready=ready))
         sink.finish()
-    assert (tmp_path / "live" / PREDICTIONS).read_bytes() == (tmp_path / "replay" / PREDICTIONS).read_bytes()
+    assert (tmp_path / "live" / DECISIONS).read_bytes() == (tmp_path / "replay" / DECISIONS).read_bytes()
 
 
 def test_tables_have_the_fields_names(tmp_path: Path) -> None:
@@ -136,3 +139,41 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         (tmp_path / "triggers.jsonl").write_text(line + "\n")
         with pytest.raises(FormatError, match="line 1 is not a Trigger"):
             read_triggers(tmp_path)
+
+
+def test_sessions_of_before_are_read(tmp_path: Path) -> None:
+    sink = ResultsSink(tmp_path, [])
+    sink.put(prediction(0))
+    sink.finish()
+    (tmp_path / DECISIONS).rename(tmp_path / "predictions.jsonl")
+    assert read_predictions(tmp_path) == [prediction(0)]
+
+
+def test_a_replay_waits_for_the_disk_instead_of_dropping(tmp_path: Path) -> None:
+    for name, waits in (("live", False), ("replay", True)):
+        sink = ResultsSink(tmp_path / name, [], capacity=4, waits=waits)
+        for seq in range(3000):
+            sink.put(prediction(seq))
+        sink.finish()
+        kept, lost = len(read_predictions(tmp_path / name)), sink.losses().get("prediction", 0)
+        assert kept + lost == 3000
+        assert not (waits and lost)
+
+
+def test_quality_counts_flags_ages_and_motion() -> None:
+    tally = QualityTally()
+    clean = CleanEeg(np.zeros((4, 1), np.float32), np.zeros(4), 0, 4, Flag.WARMING)
+    tally.take([clean, replace(clean, flags=Flag.NONE), frame(0, 1.0, fd=0.5), frame(1, 3.0, fd=0.1)], tuple)
+    for age, flags in ((2.0, Flag.NONE), (math.inf, Flag.NO_BOLD | Flag.WARMING)):
+        empty = np.zeros((0, 0), np.float32)
+        window = Window(0, SessionTime(0.0), SessionTime(1.0), empty, empty, 0.25, age, True, age < 9, flags)
+        tally.take([window], lambda: ("Oz",))
+    values = tally.plain()
+    json.dumps(values, allow_nan=False)
+    assert values["eeg"] == {"clean_samples": 8, "flags_samples": {"WARMING": 4}, "bad_channels": {"Oz": 1.0}}
+    assert values["bold"]["framewise_displacement_mm"] == {"mean": 0.3, "max": 0.5}
+    assert values["bold"]["translation_mm"]["max"] == 0.3
+    assert values["windows"]["flags_windows"] == {"NO_BOLD": 1, "WARMING": 1}
+    assert values["windows"]["age_bold_s"] == {"mean": 2.0, "max": 2.0}
+    assert (values["windows"]["eeg_valid"], values["windows"]["bold_valid"]) == (2, 1)
+    assert QualityTally().plain()["windows"]["age_eeg_s"] == {"mean": None, "max": None}

@@ -25,7 +25,7 @@ from streamer.messages import (
     Tick,
     Volume,
 )
-from streamer.runlog import EEG, HEADER, LOG, VOLUMES, RunLogWriter, kind_of, read_session, read_span
+from streamer.runlog import EEG, HEADER, LOG, STAMPS, VOLUMES, RunLogWriter, kind_of, read_session, read_span
 
 HEAD = SessionHeader(
     session="s1",
@@ -270,3 +270,55 @@ def test_the_span_of_a_log_is_told_from_its_ends_also_of_one_that_was_cut(tmp_pa
     assert read_span(tmp_path / "log") == (5.0, 904.0)
     log.write_bytes(b"")
     assert read_span(tmp_path / "log") == (0.0, 0.0)
+
+
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_a_log_cut_at_any_byte_is_read_as_far_as_it_goes(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    directory = tmp_path_factory.mktemp("cut")
+    events = every_kind()
+    write(directory, events)
+    name = data.draw(st.sampled_from([LOG, EEG, STAMPS, VOLUMES]))
+    path = directory / name
+    whole = path.read_bytes()
+    kept = data.draw(st.integers(0, len(whole)))
+    path.write_bytes(whole[:kept])
+    log = read_session(directory)
+    found = dict(log.events)
+    # what comes back is what was recorded
+    assert all(same(event, events[number]) for number, event in found.items())
+    missing = set(range(len(events))) - set(found)
+    if name == LOG:
+        n_lines = whole[:kept].count(b"\n")
+        assert sorted(found) == list(range(n_lines))
+        # a cut between two lines cannot be seen
+        assert bool(log.problems) == (not whole[:kept].endswith(b"\n") and kept > 0)
+    else:
+        kind = Volume if name == VOLUMES else EegChunk
+        assert all(isinstance(events[number], kind) for number in missing)
+        assert bool(missing) == bool(log.problems)
+        assert bool(missing) or kept == len(whole)
+    read_span(directory)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_a_damaged_byte_in_the_log_never_ends_the_reading(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    directory = tmp_path_factory.mktemp("damaged")
+    events = every_kind()
+    write(directory, events)
+    path = directory / LOG
+    content = bytearray(path.read_bytes())
+    at = data.draw(st.integers(0, len(content) - 1))
+    content[at] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(content))
+    log = read_session(directory)
+    line = bytes(path.read_bytes()[:at]).count(b"\n")
+    # one byte can spoil its line, and the next one when it was the end of the line
+    intact = [n for n in range(len(events)) if n not in {line, line + 1}]
+    found = dict(log.events)
+    assert all(n in found and same(found[n], events[n]) for n in intact)

@@ -1,0 +1,79 @@
+"""``streamer bench [WHAT]...``: the performance table of this machine."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamer.bench.figures import Figure
+
+
+class What(Enum):
+    """What can be measured."""
+
+    ALIGNMENT = "alignment"
+    EEG = "eeg"
+    REPLAY = "replay"
+    LIVE = "live"
+
+
+def bench(
+    what: Annotated[list[What] | None, typer.Argument(help="What to measure; default: all but live.")] = None,
+    minutes: Annotated[float, typer.Option(min=1, help="Length of the session that is replayed or run live.")] = 5.0,
+    keep: Annotated[Path | None, typer.Option(help="New folder that keeps what was made for it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One object, by what was measured.")] = False,
+) -> None:
+    """Measure this machine: alignment errors, cost and quality of the EEG lane, speed of replay, losses live."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from streamer.commands.progress import bar
+    from streamer.errors import UsageError
+
+    if keep is not None and keep.exists():
+        raise UsageError(f"{keep} exists: nothing is overwritten; choose another --keep")
+    chosen = list(dict.fromkeys(what or [What.ALIGNMENT, What.EEG, What.REPLAY]))
+    found: dict[str, list[Figure]] = {}
+    with tempfile.TemporaryDirectory(prefix="streamer-bench-") as temporary:
+        for each in chosen:
+            folder = (Path(temporary) if keep is None else keep) / each.value
+            with bar(each.value, quiet=as_json) as tell:
+                found[each.value] = _measure(each, folder, minutes, tell)
+    if as_json:
+        typer.echo(json.dumps({name: [figure.plain() for figure in figures] for name, figures in found.items()}))
+        return
+    console = Console(highlight=False)
+    for name, figures in found.items():
+        table = Table("", "measured", "", "bar", title=name, title_justify="left")
+        for figure in figures:
+            sign = "≤" if figure.better == "less" else "≥"
+            limit = "" if figure.bar is None else f"{sign} {figure.bar:g}"
+            style = "bold red" if figure.met is False else ""
+            table.add_row(figure.name, f"{figure.value:,.5g}", figure.unit, limit, style=style)
+        console.print(table)
+
+
+def _measure(what: What, folder: Path, minutes: float, tell: Callable[[float], None]) -> list[Figure]:
+    match what:
+        case What.ALIGNMENT:
+            from streamer.bench.alignment import bench_alignment
+
+            return bench_alignment(tell)
+        case What.EEG:
+            from streamer.bench.eeg_lane import bench_eeg_lane
+
+            return bench_eeg_lane(tell)
+        case What.REPLAY:
+            from streamer.bench.replay import bench_replay
+
+            return bench_replay(folder, minutes, tell)
+        case What.LIVE:
+            from streamer.bench.live import bench_live
+
+            return bench_live(folder, minutes, tell)
