@@ -1,17 +1,14 @@
-"""What the EEG lane costs, and how well it cleans, on 64 channels at 5 kHz.
-
-Prints JSON. Run with one BLAS thread: ``OPENBLAS_NUM_THREADS=1 python benchmarks/bench_eeg_lane.py``.
-"""
+"""What the EEG lane costs, and how well it cleans, on 64 channels at 5 kHz."""
 
 from __future__ import annotations
 
-import argparse
-import json
+from collections.abc import Callable
 
 import numpy as np
 
 from streamer.align.eeg_time import EegTimeline, EegTimelineSettings
 from streamer.align.triggers import TriggerSettings, TriggerTrain
+from streamer.bench.figures import Figure
 from streamer.clean.eeg.decimate import design
 from streamer.clean.eeg.gradient import Gradient, GradientSettings
 from streamer.clean.eeg.lane import EegLane, EegLaneSettings
@@ -65,12 +62,12 @@ def chunks(data: F32, size: int) -> list[EegChunk]:
     ]
 
 
-def cost(data: F32, size: int) -> dict[str, float]:
-    """Feed everything; time each stage apart."""
+def cost(data: F32, size: int) -> list[Figure]:
+    """Feed everything in chunks of ``size`` samples; time each stage apart."""
     timeline, train = EegTimeline(EegTimelineSettings(), SFREQ), TriggerTrain(TriggerSettings(), SFREQ)
     lane = EegLane(EegLaneSettings(), SFREQ, channels())
     power = BandPower(BandPowerSettings(), lane.sfreq_out, N_EEG)
-    spent: dict[str, list[float]] = {"align": [], "lane": [], "features": []}
+    spent: dict[str, list[float]] = {"alignment": [], "lane": [], "band power": []}
     for chunk in chunks(data, size):
         a = stopwatch()
         grid = timeline(chunk)
@@ -85,28 +82,29 @@ def cost(data: F32, size: int) -> dict[str, float]:
         b = stopwatch()
         clean: list[CleanEeg] = []
         for marker in released:
-            if marker.sample is not None and train.is_volume(marker):
-                lane.trigger(marker.sample)
+            start = train.volume_start(marker)
+            if start is not None:
+                lane.trigger(start)
         for piece in grid:
             clean += lane.chunk(piece)
         c = stopwatch()
         for item in clean:
             power(item)
         d = stopwatch()
-        for name, took in (("align", b - a), ("lane", c - b), ("features", d - c)):
+        for name, took in (("alignment", b - a), ("lane", c - b), ("band power", d - c)):
             spent[name].append(took)
     seconds = len(data) / SFREQ
-    out = {"times_real_time": round(seconds / sum(map(sum, spent.values())), 1)}
+    chunk_ms = 1e3 * size / SFREQ
+    figures = [Figure(f"{chunk_ms:g} ms chunks, all together", seconds / sum(map(sum, spent.values())), "× real time")]
     for name, each in spent.items():
-        out[f"{name}_percent_of_a_core"] = round(100 * sum(each) / seconds, 2)
         # on a shared machine the median says more than the sum
-        out[f"{name}_percent_at_the_median"] = round(100 * float(np.median(each)) * len(each) / seconds, 2)
-        for q in (50, 99):
-            out[f"{name}_us_p{q}"] = round(float(np.percentile(each, q)) * 1e6, 1)
-    return out
+        share = 100 * float(np.median(each)) * len(each) / seconds
+        figures.append(Figure(f"{chunk_ms:g} ms chunks, {name}", share, "% of a core"))
+        figures.append(Figure(f"{chunk_ms:g} ms chunks, {name}, p99", float(np.percentile(each, 99)) * 1e6, "µs"))
+    return figures
 
 
-def gradient_cost(data: F32, hop: int) -> dict[str, float]:
+def gradient_cost(data: F32, hop: int) -> list[Figure]:
     """Gradient stage alone, one hop at a time, once the template is there."""
     gradient = Gradient(GradientSettings(), SFREQ, data.shape[1])
     times: list[float] = []
@@ -117,10 +115,11 @@ def gradient_cost(data: F32, hop: int) -> dict[str, float]:
         gradient(first, data[first : first + hop])
         if first > 6 * TR:
             times.append(stopwatch() - a)
-    return {
-        "us_per_hop_p50": round(float(np.percentile(times, 50)) * 1e6, 2),
-        "us_per_hop_p99": round(float(np.percentile(times, 99)) * 1e6, 2),
-    }
+    p50, p99 = np.percentile(times, (50, 99)) * 1e6
+    return [
+        Figure(f"gradient stage, hop of {hop} samples, p50", float(p50), "µs", 15.0),
+        Figure(f"gradient stage, hop of {hop} samples, p99", float(p99), "µs"),
+    ]
 
 
 def cleaned(data: F32, *, triggers: bool) -> F32:
@@ -134,7 +133,7 @@ def cleaned(data: F32, *, triggers: bool) -> F32:
     return np.concatenate(out)
 
 
-def quality(eeg: F32, gradient: F32) -> dict[str, float]:
+def quality(eeg: F32, gradient: F32) -> list[Figure]:
     """Error against the same lane on the EEG alone, over the last five volumes."""
     truth = cleaned(eeg, triggers=False)
     error = cleaned(eeg + gradient, triggers=True) - truth
@@ -149,44 +148,36 @@ def quality(eeg: F32, gradient: F32) -> dict[str, float]:
     def power(x: F32) -> float:
         return float(np.mean(np.abs(np.fft.rfft(x[last], axis=0)[harmonics]) ** 2))
 
-    return {
-        "eeg_sd_uv": sd * 1e6,
-        "error_rms_uv": rms * 1e6,
-        "floor_uv": sd / np.sqrt(n) * 1e6,
-        "error_over_floor": rms / (sd / np.sqrt(n)),
-        "attenuation_at_slice_harmonics_db": 10 * np.log10(power(raw) / power(error)),
-    }
+    attenuation = 10 * np.log10(power(raw) / power(error))
+    return [
+        Figure("gradient residual against sd/√N", rms / (sd / np.sqrt(n)), "", 1.15),
+        Figure("attenuation at slice harmonics", float(attenuation), "dB", 50.0, "more"),
+    ]
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--volumes", type=int, default=32)
-    args = parser.parse_args()
-    rng = np.random.default_rng(1)
-    n = args.volumes * TR
-    eeg, gradient = background(n, rng), artefact(n, rng)
-    data = eeg + gradient
-    lane = EegLane(EegLaneSettings(), SFREQ, channels())
+def decimator(lane: EegLane) -> list[Figure]:
+    """Frequency response of the decimator."""
     taps = design(SFREQ, lane.factor)
     response = 20 * np.log10(np.abs(np.fft.rfft(taps, 50_000)) + 1e-12)
     freqs = np.fft.rfftfreq(50_000, 1 / SFREQ)
-    result = {
-        "channels": N_EEG + 1,
-        "sfreq": SFREQ,
-        "chunk_4ms": cost(data, 20),
-        "chunk_20ms": cost(data, 100),
-        "gradient": gradient_cost(data, 20),
-        "delay_ms_at_10_hz": lane.delay_s * 1e3,
-        "decimator": {
-            "taps": len(taps),
-            "ripple_db_to_70_hz": float(np.abs(response[freqs <= 70]).max()),
-            "stop_db_from_180_hz": float(response[freqs >= 180].max()),
-        },
-        "cleaning": quality(eeg, gradient),
-    }
-    print(json.dumps(result, indent=1))
+    return [
+        Figure("decimator, ripple to 70 Hz", float(np.abs(response[freqs <= 70]).max()), "dB"),
+        Figure("decimator, from 180 Hz on", float(response[freqs >= 180].max()), "dB"),
+        Figure("delay of the lane at 10 Hz", lane.delay_s * 1e3, "ms"),
+    ]
 
 
-if __name__ == "__main__":
-    main()
+def bench_eeg_lane(progress: Callable[[float], None], volumes: int = 32) -> list[Figure]:
+    """Measure the lane on ``volumes`` volumes of simulated EEG and gradient artefact."""
+    rng = np.random.default_rng(1)
+    n = volumes * TR
+    eeg, gradient = background(n, rng), artefact(n, rng)
+    progress(0.2)
+    figures = cost(eeg + gradient, 20)
+    progress(0.4)
+    figures += cost(eeg + gradient, 100)
+    progress(0.6)
+    figures += gradient_cost(eeg + gradient, 20)
+    progress(0.8)
+    figures += quality(eeg, gradient)
+    return figures + decimator(EegLane(EegLaneSettings(), SFREQ, channels()))
