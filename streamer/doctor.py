@@ -75,7 +75,10 @@ class Finding:
 
 
 def examine(
-    export_directory: Path | None = None, broker_url: str | None = None, data_directory: Path | None = None
+    export_directory: Path | None = None,
+    broker_url: str | None = None,
+    data_directory: Path | None = None,
+    rda: tuple[str, int] | None = None,
 ) -> list[Finding]:
     """Look at this machine.
 
@@ -87,22 +90,28 @@ def examine(
         ``mqtt(s)://host:port``; None or ``embedded`` when the loop starts a broker of its own.
     data_directory : Path or None
         Where sessions are stored; None is the working directory.
+    rda : tuple of str and int or None
+        Host and port of BrainVision Recorder, when the EEG comes from there.
 
     Returns
     -------
     list of Finding
         In the order of the signal; nothing is changed on the machine.
     """
-    return list(_findings(export_directory, broker_url, data_directory or Path.cwd()))
+    return list(_findings(export_directory, broker_url, data_directory or Path.cwd(), rda))
 
 
-def _findings(export_directory: Path | None, broker_url: str | None, data_directory: Path) -> Iterator[Finding]:
+def _findings(
+    export_directory: Path | None, broker_url: str | None, data_directory: Path, rda: tuple[str, int] | None
+) -> Iterator[Finding]:
     yield check_python(sys.version_info[:2], platform.python_implementation())
     yield check_packages(sys.version_info[:2])
     yield check_cpus(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     yield check_clock()
     yield check_lsl()
     yield check_lsl_configuration(os.environ.get("LSLAPICFG"))
+    if rda is not None:
+        yield check_rda(*rda)
     if export_directory is not None:
         yield from check_export_directory(export_directory)
     yield check_onnxruntime()
@@ -244,6 +253,16 @@ def check_broker(url: str, timeout_s: float = 3.0) -> Finding:
     except OSError as error:
         advice = "is the broker running, is the address right, does a firewall stand between?"
         return Finding("broker", "fail", f"{place}: {error}", advice)
+
+
+def check_rda(host: str, port: int, timeout_s: float = 3.0) -> Finding:
+    """Connect to BrainVision Recorder."""
+    try:
+        with socket.create_connection((host, port), timeout=timeout_s):
+            return Finding("BrainVision Recorder", "ok", f"{host}:{port} answers")
+    except OSError as error:
+        advice = "is Remote Data Access switched on in Recorder, is the address right, does a firewall stand between?"
+        return Finding("BrainVision Recorder", "fail", f"{host}:{port}: {error}", advice)
 
 
 def check_graphics() -> Iterator[Finding]:

@@ -210,8 +210,8 @@ class _Run:
             for done, k in enumerate(places, start=1):
                 stream.append(bold.volume(k).data.astype(usable.dtype))
                 self._progress(0.5 + 0.5 * done / len(places))
-        onsets = [(bold.indices[k] - bold.indices[places[0]]) * bold.tr for k in places]
         begins = bold.onset_s(places[0])
+        onsets = _onsets(bold, places)
         after_eeg = begins if self._recording.eeg is not None else None
         about = bids.bold_sidecar(self._entities.task, bold.tr, first.slice_times, onsets, after_eeg)
         self._text(self._entities.path("func", "bold.json"), about)
@@ -304,6 +304,17 @@ def _volume_rows(bold: BoldPart, places: Sequence[int], markers: list[RecordedMa
 def _apart(channels: Sequence[ChannelInfo]) -> list[int]:
     """Find the channels of heart and breath."""
     return [i for i, c in enumerate(channels) if c.kind == "ecg" or "RESP" in c.name.upper()]
+
+
+def _onsets(bold: BoldPart, places: Sequence[int]) -> list[float]:
+    """Give the onset of each volume after the first, s: by its number, and by its trigger where a run begins anew."""
+    onsets: list[float] = []
+    first, began = places[0], 0.0
+    for n, k in enumerate(places):
+        if n and bold.indices[k] <= bold.indices[places[n - 1]]:
+            first, began = k, bold.onset_s(k) - bold.onset_s(places[0])
+        onsets.append(began + (bold.indices[k] - bold.indices[first]) * bold.tr)
+    return onsets
 
 
 def _blocks(n: int) -> Iterator[tuple[int, int]]:

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from streamer.acquire.recorded_bold import DEFAULT_LATENCY_S, BoldPart
+from streamer.acquire.recorded_runs import join_runs
 from streamer.acquire.recording import RecordedMarker, Recording
 from streamer.acquire.volume_pairing import number_pulses, onsets_by_pulses
 from streamer.errors import RecordingError
@@ -265,47 +267,52 @@ def _nearest(at_raw: float, stamps: Array) -> int | None:
 
 
 def _bold(folder: Path, header: SessionHeader, index: _Index, eeg: SessionEeg | None) -> BoldPart | None:
-    if not index.volumes:
-        return None
-    series = max(index.volumes, key=lambda name: len(index.volumes[name]))
-    if len(index.volumes) > 1:
-        counted = ", ".join(f"{name} ({len(found)} volumes)" for name, found in sorted(index.volumes.items()))
-        index.problems.append(f"volumes of several series: {counted}; the longest is taken, {series}")
-    volumes = [stored for _, stored in sorted(index.volumes[series].items())]
-    indices = tuple(stored.index for stored in volumes)
-    tr = volumes[0].tr
+    """Give the volumes of all series, one after the other: a scan that was started again is a series of its own."""
     trigger, first_volume = _settings(header)
-    onsets = _onsets(volumes, index, eeg, trigger, first_volume)
-    zero = eeg.start if eeg is not None else onsets[0]
+    runs = [[stored for _, stored in sorted(found.items())] for found in index.volumes.values()]
+    runs.sort(key=lambda volumes: min(stored.received for stored in volumes))
+    if not runs:
+        return None
+    if len({volumes[0].tr for volumes in runs}) > 1:
+        kept = max(runs, key=len)
+        counted = ", ".join(f"{v[0].series} ({len(v)} volumes)" for v in runs)
+        index.problems.append(f"series of more than one TR: {counted}; the longest is taken, {kept[0].series}")
+        runs = [kept]
+    onsets = [_onsets(volumes, index, eeg, trigger, first_volume) for volumes in runs]
+    zero = eeg.start if eeg is not None else onsets[0][0]
     pixels = np.memmap(folder / VOLUMES, "u1", "r")
+    return join_runs(
+        [
+            BoldPart(
+                indices=tuple(stored.index for stored in volumes),
+                tr=volumes[0].tr,
+                trigger=trigger,
+                first_volume=first_volume,
+                onsets=tuple(onset - zero for onset in began),
+                known_at=tuple(stored.received - zero for stored in volumes),
+                read=partial(_volume, pixels, volumes),
+                path=lambda _: None,
+                format=FORMAT,
+            )
+            for volumes, began in zip(runs, onsets, strict=True)
+        ]
+    )
 
-    def read(k: int) -> Volume:
-        stored = volumes[k]
-        dtype = np.dtype(stored.dtype)
-        stop = stored.start + math.prod(stored.shape) * dtype.itemsize
-        data = np.array(pixels[stored.start : stop]).view(dtype).reshape(stored.shape)
-        return Volume(
-            data=data,
-            affine=stored.affine,
-            series=stored.series,
-            index=stored.index,
-            onset=stored.onset,
-            tr=stored.tr,
-            slice_times=stored.slice_times,
-            received=SessionTime(stored.received),
-            flags=stored.flags,
-        )
 
-    return BoldPart(
-        indices=indices,
-        tr=tr,
-        trigger=trigger,
-        first_volume=first_volume,
-        onsets=tuple(onset - zero for onset in onsets),
-        known_at=tuple(stored.received - zero for stored in volumes),
-        read=read,
-        path=lambda _: None,
-        format=FORMAT,
+def _volume(pixels: Array, volumes: list[_Stored], k: int) -> Volume:
+    stored = volumes[k]
+    dtype = np.dtype(stored.dtype)
+    stop = stored.start + math.prod(stored.shape) * dtype.itemsize
+    return Volume(
+        data=np.array(pixels[stored.start : stop]).view(dtype).reshape(stored.shape),
+        affine=stored.affine,
+        series=stored.series,
+        index=stored.index,
+        onset=stored.onset,
+        tr=stored.tr,
+        slice_times=stored.slice_times,
+        received=SessionTime(stored.received),
+        flags=stored.flags,
     )
 
 

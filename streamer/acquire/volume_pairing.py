@@ -12,9 +12,11 @@ from streamer.errors import RecordingError
 
 _TR_TOLERANCE = 0.01
 """Header and triggers may differ by this part of the TR."""
-_STEP_TOLERANCE = 0.25
+_STEP_TOLERANCE = 0.1
 """How far from a whole number of TR a trigger may lie, in TR."""
 _MIN_INTERVALS = 3
+_FOLLOWING = 6
+"""So many pulses tell whether one that is off the beat begins another."""
 _PAUSE_TR = 20.0
 """A longer pause lies between two runs, in TR."""
 
@@ -85,14 +87,27 @@ def split_runs(times: Sequence[float], tr: float) -> list[tuple[float, ...]]:
         s.
     """
     runs: list[list[float]] = []
+    on_beat = 0
+    beat = 0.0
     for place, at in enumerate(times):
-        steps = (at - runs[-1][-1]) / tr if runs else 0.0
-        following = (times[place + 1] - at) / tr if place + 1 < len(times) else 1.0
-        # a stray pulse begins no run: the next one would not be a TR after it
-        begins = steps > _PAUSE_TR or (steps > 1.0 and not _whole(steps) and following >= 0.5 and _whole(following))
-        if not runs or begins:
+        follows = bool(runs) and _whole((at - beat) / tr) and at - beat > 0.5 * tr
+        if runs and (at - beat) / tr <= _PAUSE_TR:
+            if not follows:
+                following = times[place + 1 : place + 1 + _FOLLOWING]
+                fits = [sum(_whole((later - start) / tr) for later in following) for start in (at, beat)]
+                if fits[0] <= fits[1]:
+                    # a stray or doubled pulse: those behind it keep the beat
+                    runs[-1].append(at)
+                    continue
+                if on_beat > 1:
+                    runs.append([])
+                    on_beat = 0
+        else:
             runs.append([])
+            on_beat = 0
         runs[-1].append(at)
+        on_beat += 1
+        beat = at
     return [tuple(run) for run in runs]
 
 

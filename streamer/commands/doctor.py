@@ -44,9 +44,11 @@ def _look(path: Path | None) -> list[Finding]:
     except StreamerError as error:
         return [Finding("configuration", "fail", str(error), f"streamer config check {path}"), *examine()]
     export = config.bold.directory if config.bold.enabled else None
+    from_recorder = config.eeg.enabled and config.eeg.source == "rda"
+    rda = (config.eeg.rda.host, config.eeg.rda.port) if from_recorder else None
     return [
         Finding("configuration", "ok", str(path)),
-        *examine(export, config.mqtt.broker, config.session.directory),
+        *examine(export, config.mqtt.broker, config.session.directory, rda),
     ]
 
 

@@ -25,6 +25,7 @@ from streamer.doctor import (
     check_onnxruntime,
     check_packages,
     check_python,
+    check_rda,
     filesystem_of,
     smallest_step,
 )
@@ -116,6 +117,16 @@ def test_a_broker_that_does_not_answer() -> None:
     finding = check_broker(f"mqtt://127.0.0.1:{port}")
     assert finding.status == "fail"
     assert f"127.0.0.1:{port}" in finding.found
+
+
+def test_a_recorder_that_answers_and_one_that_does_not(listener: int) -> None:
+    assert check_rda("127.0.0.1", listener).status == "ok"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    finding = check_rda("127.0.0.1", port)
+    assert finding.status == "fail"
+    assert f"127.0.0.1:{port}" in finding.found
+    assert "Remote Data Access" in finding.advice
 
 
 @pytest.mark.parametrize("url", ["http://x:1", "mqtt://", "mqtt://h:port", "nonsense", "mqtt://[::"])

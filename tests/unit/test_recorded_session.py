@@ -79,15 +79,14 @@ def test_either_modality_alone(tmp_path: Path):
         open_recording(write_session(tmp_path / "none", []))
 
 
-def test_a_repeated_volume_counts_once_and_a_second_series_is_said(tmp_path: Path):
+def test_a_repeated_volume_counts_once_and_a_second_series_follows(tmp_path: Path):
     events = [*session_events(), stored_volume(1, START + 3.5), stored_volume(0, START + 3.6, "s9")]
     recording = open_recording(write_session(tmp_path / "s", events))
     assert recording.bold is not None
-    assert recording.bold.indices == (0, 1, 2)
+    assert recording.bold.indices == (0, 1, 2, 0)
+    assert [recording.bold.volume(k).series for k in range(4)] == ["s3", "s3", "s3", "s9"]
     assert recording.bold.known_at[1] == pytest.approx(2.7)
-    assert recording.problems == (
-        "volumes of several series: s3 (3 volumes), s9 (1 volumes); the longest is taken, s3",
-    )
+    assert recording.problems == ()
 
 
 @pytest.mark.parametrize("name", [LOG, EEG, STAMPS, VOLUMES])
