@@ -78,11 +78,6 @@ def stopwatch() -> float:
     return time.perf_counter()
 
 
-def wall_time_iso() -> str:
-    """Tell the time of day in UTC, ISO 8601: for headers and logs, never for alignment."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
 def wall_time_stamp() -> str:
     """Tell the time of day in UTC as ``YYYYMMDD-HHMMSS``: for names of sessions."""
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime())

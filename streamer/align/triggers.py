@@ -169,12 +169,6 @@ class TriggerTrain:
             start = None if fitted is None else round(fitted)
         self._accepted.append((marker.at_raw, marker.sample, start))
 
-    def is_volume(self, marker: Marker) -> bool:
-        """Whether this released marker was accepted as the trigger of a volume."""
-        return marker.label == self.settings.label and any(
-            (marker.at_raw, marker.sample) == accepted[:2] for accepted in self._accepted
-        )
-
     def volume_start(self, marker: Marker) -> int | None:
         """Tell the grid sample at which the volume of this released marker begins.
 

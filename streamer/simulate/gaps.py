@@ -23,11 +23,6 @@ class Gaps:
     ranges: Array
     """First lost sample and the one after the last, lost ones counted, in order; shape (n_gaps, 2)."""
 
-    @property
-    def n_lost(self) -> int:
-        """Samples."""
-        return int(np.diff(self.ranges).sum())
-
     def place(self, sample: int) -> int | None:
         """Place of a sample in the file, None when it is lost."""
         behind = self.ranges[:, 0] <= sample

@@ -153,11 +153,6 @@ class SimulationSettings(Settings):
         return self.faults.clock_ppm == 0 and self.faults.jitter_us == 0
 
     @property
-    def slice_hz(self) -> float:
-        """Slice frequency, Hz."""
-        return self.grid[2] / (self.multiband * self.tr_s)
-
-    @property
     def factor(self) -> int:
         """Samples of the recording per sample of the model's own rate, about 250 Hz."""
         return max(1, round(self.sfreq / 250.0))

@@ -57,7 +57,7 @@ def outcome(
 
     def take(markers: list[Marker]) -> None:
         for m in markers:
-            if m.sample is not None and train.is_volume(m):
+            if train.volume_start(m) is not None:
                 lane.trigger(m.sample)
 
     while at < len(data):

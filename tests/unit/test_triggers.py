@@ -38,7 +38,7 @@ def test_a_marker_before_its_chunk_waits_for_the_exact_sample(shift: float) -> N
     assert triggers.marker(marker(142 + shift)) == []
     (released,) = triggers.chunk(chunk(100))
     assert released.sample == 142
-    assert triggers.is_volume(released)
+    assert triggers.volume_start(released) is not None
     assert (triggers.approximate, triggers.unresolved) == (0, 0)
 
 
@@ -48,7 +48,7 @@ def test_a_marker_after_its_chunk_is_released_at_once() -> None:
         triggers.chunk(chunk(first))
     (released,) = triggers.marker(marker(142, "Sync On"))
     assert released.sample == 142
-    assert not triggers.is_volume(released)
+    assert triggers.volume_start(released) is None
     assert triggers.volumes.n_triggers == 0
 
 
@@ -56,7 +56,7 @@ def test_a_marker_with_its_sample_passes_at_once() -> None:
     triggers = train()
     (released,) = triggers.marker(marker(142, sample_known=142))
     assert released.sample == 142
-    assert triggers.is_volume(released)
+    assert triggers.volume_start(released) is not None
 
 
 def test_a_marker_whose_sample_never_comes_is_released_without() -> None:
@@ -143,7 +143,7 @@ def test_a_doubled_trigger_is_no_volume() -> None:
     samples: list[float] = [1000 + 10_000 * k for k in range(6)]
     triggers, released = run([*samples[:3], samples[2] + 15, *samples[3:]], 60_000)
     assert (triggers.volumes.doubled, triggers.volumes.n_triggers) == (1, 6)
-    assert [triggers.is_volume(m) for m in released] == [True, True, True, False, True, True, True]
+    assert [triggers.volume_start(m) is not None for m in released] == [True, True, True, False, True, True, True]
     assert triggers.volume_onset(5) == pytest.approx(53.2 + 5 * TR, abs=1e-6)
 
 
@@ -151,7 +151,7 @@ def test_an_extra_pulse_off_the_beat_is_no_volume() -> None:
     samples: list[float] = [1000 + 10_000 * k for k in range(6)]
     triggers, released = run([*samples[:3], samples[2] + 8000, *samples[3:]], 60_000)
     assert (triggers.volumes.extra, triggers.volumes.n_triggers) == (1, 6)
-    assert [triggers.is_volume(m) for m in released] == [True, True, True, False, True, True, True]
+    assert [triggers.volume_start(m) is not None for m in released] == [True, True, True, False, True, True, True]
 
 
 def test_a_scan_that_is_started_again_begins_a_new_train() -> None:
@@ -159,7 +159,7 @@ def test_a_scan_that_is_started_again_begins_a_new_train() -> None:
     again = [samples[-1] + 10_000 * 4.37 + 10_000 * k for k in range(4)]
     triggers, released = run([*samples, *again], 110_000)
     assert triggers.volumes.trains == 2
-    assert all(triggers.is_volume(m) for m in released)
+    assert all(triggers.volume_start(m) is not None for m in released)
     assert triggers.volume_onset(0) == pytest.approx(50.0 + OFFSET + again[0] / SFREQ, abs=1e-4)
 
 
@@ -168,7 +168,7 @@ def test_a_scan_that_starts_again_soon_is_found_by_its_second_trigger() -> None:
     again = [samples[-1] + 14_000 + 10_000 * k for k in range(4)]
     triggers, released = run([*samples, *again], 90_000)
     assert triggers.volumes.trains == 2
-    assert [triggers.is_volume(m) for m in released] == [True] * 4 + [False] + [True] * 3
+    assert [triggers.volume_start(m) is not None for m in released] == [True] * 4 + [False] + [True] * 3
     assert triggers.volume_onset(1) == pytest.approx(50.0 + OFFSET + again[1] / SFREQ, abs=1e-4)
 
 
@@ -249,7 +249,7 @@ def test_a_real_scanners_trains_are_numbered_without_a_hole(shared_data: Path) -
     ]
     triggers = train()
     released = [m for s in samples for m in triggers.marker(marker(s, sample_known=s))]
-    assert all(triggers.is_volume(m) for m in released[-64:])
+    assert all(triggers.volume_start(m) is not None for m in released[-64:])
     assert (
         triggers.volumes.n_triggers,
         triggers.volumes.missing,
