@@ -16,6 +16,7 @@ from streamer.engine import EegCore
 from streamer.messages import (
     BoldFrame,
     CleanEeg,
+    Command,
     EegChunk,
     Event,
     Flag,
@@ -31,6 +32,9 @@ from streamer.messages import (
     Window,
 )
 from streamer.meter import Meter
+
+REFUSED = "refused"
+"""Action under which the log keeps that the gate refused a trigger: its number, a blank, the reason."""
 
 
 class Journal(Protocol):
@@ -119,6 +123,7 @@ class Loop:
             case Trigger():
                 admitted, reason = self.gate.admit(output, now)
                 if not admitted:
+                    self._log_refusal(output.seq, reason, now)
                     output = Veto(output.window, f"gate: {reason}", output.about)
                     counts["vetoes"] += 1
                 else:
@@ -133,6 +138,12 @@ class Loop:
                 counts["clean_samples"] += len(output.data)
         for sink in self.sinks:
             sink.put(output)
+
+    def _log_refusal(self, seq: int, reason: str, now: SessionTime) -> None:
+        # how late the loop was is not in what was fed: without this line a replay would let the trigger pass
+        if self.journal is not None:
+            self.journal.record(self.number, Command(REFUSED, f"{seq} {reason}", now))
+        self.number += 1
 
     def lost_volumes(self) -> int:
         """Count acquisition numbers that are missing between the first and the last of each series."""

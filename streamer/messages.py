@@ -156,7 +156,7 @@ class Command:
     """An operator's command."""
 
     action: str
-    """``arm``, ``stop`` or ``annotate``."""
+    """``arm``, ``stop`` or ``annotate``; in a log also ``refused``, the gate's own."""
     text: str
     received: SessionTime
 

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,15 @@ from streamer.compose import CALIBRATION, REGION_NAMES, REGIONS, Parts, compose,
 from streamer.config import Config, load_config, parse_config
 from streamer.contracts import Sink
 from streamer.emit.clean_eeg_file import CleanEegFile
-from streamer.emit.gate import Gate
+from streamer.emit.gate import Gate, LoggedGate
 from streamer.emit.quality import QUALITY, QualityTally
 from streamer.emit.results import ResultsSink
 from streamer.engine import BoldCore, EegCore
 from streamer.errors import ModelError, UsageError
 from streamer.formats.nifti import LabelImage
+from streamer.logged_events import decides_as_logged, log_events, with_refusals
 from streamer.loop import Loop
 from streamer.messages import (
-    BoldFrame,
     ChannelInfo,
     Event,
     Marker,
@@ -48,7 +47,6 @@ from streamer.messages import (
     SessionTime,
     Trigger,
     Veto,
-    Volume,
 )
 from streamer.meter import Meter
 from streamer.runlog import SessionLog, is_session, read_header, read_session, read_span
@@ -111,27 +109,6 @@ def open_origin(path: Path) -> Origin:
         recording=recording,
         span=(0.0, recording.duration_s),
     )
-
-
-def log_events(log: SessionLog, core: BoldCore) -> Iterator[Event]:
-    """Give a log's events in feed order; every BOLD frame is made anew and fed where the log has it."""
-    # a volume that came twice was cleaned twice
-    made: defaultdict[tuple[str, int], deque[BoldFrame]] = defaultdict(deque)
-    for _, event in log.events:
-        match event:
-            case Volume():
-                for frame in core.feed(event):
-                    if isinstance(frame, BoldFrame):
-                        made[frame.series, frame.index].append(frame)
-                yield event
-            case BoldFrame():
-                again = made.pop((event.series, event.index), None)
-                # a frame whose volume the log lost is fed as it was logged
-                yield event if again is None else replace(again.popleft(), received=event.received)
-                if again:
-                    made[event.series, event.index] = again
-            case _:
-                yield event
 
 
 @dataclass(frozen=True)
@@ -250,13 +227,19 @@ def prepare(
         parts, core = composed(bare)
         notes = (f"replayed without a model, so that nothing is decided: {error}",)
     clock = ReplayClock(speed)
-    gate = Gate(config.gate)
+    gate = (
+        LoggedGate(config.gate)
+        if origin.log is not None and decides_as_logged(config, origin.log)
+        else Gate(config.gate)
+    )
     gate.arm()
     loop = Loop(core, clock, gate, sinks, None, meter)
     bold = parts.bold.core()
     unreadable = Unreadable()
     if origin.log is not None:
         events = log_events(origin.log, bold)
+        if isinstance(gate, LoggedGate):
+            events = with_refusals(events, gate)
     elif origin.recording is not None:
         events = recorded_events(origin.recording, bold.feed, config.bold.process_s, unreadable)
     else:

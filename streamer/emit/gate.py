@@ -113,3 +113,22 @@ class Gate:
         if self._in_run >= self._per_run:
             return "too many in the run"
         return None
+
+
+class LoggedGate(Gate):
+    """The gate of a session that is replayed from its log: it refuses what it refused then, and nothing else.
+
+    Whether a trigger is too late depends on how busy the machine was; the log knows, a replay cannot.
+    """
+
+    def __init__(self, settings: GateSettings) -> None:
+        super().__init__(settings)
+        self._refused: dict[int, str] = {}
+
+    def refuse(self, seq: int, reason: str) -> None:
+        """Take from the log that trigger ``seq`` was refused."""
+        self._refused[seq] = reason
+
+    def _refusal(self, trigger: Trigger, now: SessionTime) -> str | None:
+        del now
+        return self._refused.get(trigger.seq)

@@ -106,8 +106,11 @@ def _split(event: EegChunk, rng: np.random.Generator) -> Iterator[EegChunk]:
             )
 
 
-def live(task: Path, config: Config, folder: Path, f: Faults) -> list[Event]:
-    """Run a session with its recorder and its sinks beside the loop, as a live one does."""
+def live(task: Path, config: Config, folder: Path, f: Faults, late_s: float = 0.0) -> list[Event]:
+    """Run a session with its recorder and its sinks beside the loop, as a live one does.
+
+    Now and then the loop is ``late_s`` late.
+    """
     origin = open_origin(task)
     run = prepare(origin, config)
     core = run.loop.core
@@ -121,8 +124,9 @@ def live(task: Path, config: Config, folder: Path, f: Faults) -> list[Event]:
     for event in arriving(run.events, f, run.parts.bold.core()):
         received = max(received, float(event.received)) + float(rng.exponential(0.002))
         stamped = replace(event, received=SessionTime(received))
-        run.clock.jump(SessionTime(received))
-        run.loop.gate.beat(SessionTime(received))
+        late = late_s if late_s and rng.random() < 0.005 else 0.0
+        run.clock.jump(SessionTime(received + late))
+        run.loop.gate.beat(run.clock.now())
         run.loop.handle(stamped)
         if isinstance(stamped, Marker):
             clean.mark(stamped)

@@ -19,8 +19,9 @@ from streamer.acquire.recorded_events import recorded_events
 from streamer.acquire.recording import EegPart, RecordedMarker, Recording
 from streamer.acquire.recordings import open_recording
 from streamer.calibrate import calibrate_recording
-from streamer.calibration import save_calibration
+from streamer.calibration import load_calibration, save_calibration
 from streamer.config import BoldSection, Config, ModelSection
+from streamer.decode.decide import DecisionSettings
 from streamer.emit.results import read_predictions
 from streamer.errors import ModelError, RecordingError, UsageError
 from streamer.messages import F32, F64, ChannelInfo, EegChunk, Flag, Tick, Volume
@@ -138,6 +139,25 @@ def test_a_live_session_and_its_replay_write_the_same(
     before, after = content(folder / "live", SAME_LIVE), content(folder / "replayed", SAME_LIVE)
     assert [name for name in sorted(SAME_LIVE) if before[name] != after[name]] == []
     assert len(read_predictions(folder / "live")) > 100
+
+
+def test_what_the_gate_refused_live_it_refuses_in_the_replay(task: Path, config: Config, tmp_path: Path):
+    own = load_calibration(Path(str(config.model.calibration)))
+    save_calibration(replace(own, threshold_on=None, threshold_off=None), tmp_path / "own")
+    eager = DecisionSettings(
+        threshold_on=0.02, threshold_off=0.01, veto=(), dwell_s=0.2, refractory_s=0.5, max_per_minute=600
+    )
+    model = config.model.model_copy(update={"calibration": tmp_path / "own"})
+    config = config.model_copy(update={"decision": eager, "model": model})
+    nothing = Faults(3, *[frozenset[int]()] * 2, 10**6, 0.0, *[frozenset[int]()] * 4)
+    live(task, config, tmp_path / "live", nothing, late_s=2.0)
+    vetoes = [veto["reason"] for veto in map(json.loads, (tmp_path / "live" / "vetoes.jsonl").read_text().splitlines())]
+    assert vetoes.count("gate: expired") > 1
+    assert vetoes.count("gate: too many in a minute") > 1
+    assert len((tmp_path / "live" / "triggers.jsonl").read_text().splitlines()) > 5
+    replay_recording(tmp_path / "live", config_for(tmp_path / "live", None), tmp_path / "replayed")
+    before, after = content(tmp_path / "live", SAME_LIVE), content(tmp_path / "replayed", SAME_LIVE)
+    assert [name for name in sorted(SAME_LIVE) if before[name] != after[name]] == []
 
 
 @dataclass(frozen=True)
