@@ -21,7 +21,8 @@ test: env system-packages
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/parity $(ARGS)
+	$(BIN)/python -m pytest tests/system $(ARGS)
 
 env: .venv/.full
 
