@@ -19,6 +19,9 @@ os.environ["LSLAPICFG"] = str(ROOT / "streamer" / "lsl_api.cfg")
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 # before numpy is: the tests compare bits with what `streamer` made in processes of its own
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # several workers that each train on all cores wait for one another
+    os.environ["OMP_NUM_THREADS"] = "1"
 # a broker that apt installed lies where an ordinary user's PATH does not look
 os.environ["PATH"] += os.pathsep + "/usr/sbin"
 
