@@ -24,6 +24,7 @@ import numpy as np
 from streamer import wire
 from streamer.acquire.lsl import EegDescription, LslEegSource, LslMarkerSource
 from streamer.acquire.rda import RdaSource
+from streamer.acquire.recorded_events import HEARTBEAT_S, SILENT_S
 from streamer.bold_process import BoldProcess
 from streamer.calibration import save_calibration
 from streamer.clock import LiveClock, wall_time_stamp
@@ -34,7 +35,7 @@ from streamer.emit.clean_eeg_file import CleanEegFile
 from streamer.emit.gate import Gate
 from streamer.emit.lsl_outlet import CleanEegOutlet, TriggerOutlet
 from streamer.emit.mqtt import MqttSink
-from streamer.emit.quality import QUALITY, QualityTally
+from streamer.emit.quality import QUALITY
 from streamer.emit.recorder import Recorder
 from streamer.emit.results import ResultsSink
 from streamer.engine import EegCore
@@ -47,9 +48,6 @@ from streamer.publishing import publishing
 from streamer.session_log import MachineLock, close_log, open_log
 from streamer.summary import RunSummary, quality_values
 
-HEARTBEAT_S = 0.1
-SILENT_S = 0.3
-"""Without EEG for this long, heartbeats are fed as ticks, so that decisions go on (and say NO_EEG)."""
 LAG_TICK_S = 1.0
 """Otherwise a tick a second tells the log how late the loop was."""
 QUEUE_EVENTS = 4000
@@ -132,7 +130,6 @@ class _Session:
         self.last: SessionTime | None = None
         self._markers: LslMarkerSource | None = None
         self._clean: CleanEegFile | None = None
-        self._tally = QualityTally()
         self._waiting: Callable[[str], None] = options.say
 
     async def run(self) -> RunSummary:
@@ -169,7 +166,7 @@ class _Session:
                     if sink is not mqtt:
                         await sink.close()
                 if self.config.output.record:
-                    quality = quality_values(self._tally, core)
+                    quality = quality_values(loop.tally, core)
                     text = json.dumps(quality, indent=1, allow_nan=False) + "\n"
                     (self.folder / QUALITY).write_text(text, encoding="utf-8")
                 if recorder is not None:
@@ -309,8 +306,7 @@ class _Session:
         now = self.clock.now()
         self.first = self.first if self.first is not None else now
         self.last = now
-        outputs = loop.handle(replace(event, received=now))
-        self._tally.take(outputs, lambda: loop.core.lane.quality.bad_channels)
+        loop.handle(replace(event, received=now))
         if self._clean is not None and isinstance(event, Marker):
             self._clean.mark(event)
         if self.options.duration_s is not None and now - self.first >= self.options.duration_s:

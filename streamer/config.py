@@ -58,6 +58,11 @@ class EegSection(Settings):
     rda: RdaSettings = RdaSettings()
     """BrainVision Recorder; its markers come with its EEG, so no marker stream is opened."""
 
+    @classmethod
+    def of_rig(cls, name: str) -> EegSection:
+        """Take the streams that ``streamer rig --stream-name NAME`` sends."""
+        return cls(stream=EegStreamSettings(name=name), markers=MarkerStreamSettings(name=f"{name}-markers"))
+
 
 class BoldSection(Settings):
     """Where volumes come from, and the regions."""

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streamer.acquire.lsl import EegStreamSettings, MarkerStreamSettings
 from streamer.acquire.recording import Recording
 from streamer.acquire.recordings import open_recording
 from streamer.calibrate import calibrate_recording
@@ -109,7 +108,7 @@ def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: Progr
     task = out / "recording" / "task" / "recording.toml"
     config = Config(
         session=SessionSection(name="live", directory=out.resolve()),
-        eeg=EegSection(stream=EegStreamSettings(name=STREAM), markers=MarkerStreamSettings(name=f"{STREAM}-markers")),
+        eeg=EegSection.of_rig(STREAM),
         bold=BoldSection(
             directory=(out / "export").resolve(),
             regions=(out / "recording" / "regions.nii.gz").resolve(),

@@ -11,7 +11,7 @@ from streamer.emit.gate import LoggedGate
 from streamer.engine import BoldCore
 from streamer.loop import REFUSED
 from streamer.messages import BoldFrame, Command, Event, Volume
-from streamer.runlog import SessionLog
+from streamer.runlog_read import SessionLog
 
 
 def log_events(log: SessionLog, core: BoldCore) -> Iterator[Event]:

@@ -12,6 +12,7 @@ from typing import Protocol
 from streamer.clock import Clock
 from streamer.contracts import Sink
 from streamer.emit.gate import Gate
+from streamer.emit.quality import QualityTally
 from streamer.engine import EegCore
 from streamer.messages import (
     BoldFrame,
@@ -76,6 +77,8 @@ class Loop:
         self.flags = Flag.NONE
         self.last_eeg: SessionTime | None = None
         self.recording_failed = False
+        self.tally = QualityTally()
+        """What was good so far and what was not."""
 
     def handle(self, event: Event) -> list[Output]:
         """Take one event through the whole loop; gives what the core made of it."""
@@ -84,6 +87,7 @@ class Loop:
             self.journal.record(self.number, event)
         self.number += 1
         outputs = self.core.feed(event)
+        self.tally.take(outputs, lambda: self.core.lane.quality.bad_channels)
         for output in outputs:
             self._hand_out(output)
         return outputs

@@ -31,7 +31,7 @@ from streamer.config import Config, load_config, parse_config
 from streamer.contracts import Sink
 from streamer.emit.clean_eeg_file import CleanEegFile
 from streamer.emit.gate import Gate, LoggedGate
-from streamer.emit.quality import QUALITY, QualityTally
+from streamer.emit.quality import QUALITY
 from streamer.emit.results import ResultsSink
 from streamer.engine import BoldCore, EegCore
 from streamer.errors import ModelError, UsageError
@@ -49,7 +49,7 @@ from streamer.messages import (
     Veto,
 )
 from streamer.meter import Meter
-from streamer.runlog import SessionLog, is_session, read_header, read_session, read_span
+from streamer.runlog_read import SessionLog, is_session, read_header, read_session, read_span
 from streamer.summary import RunSummary, quality_values
 
 SUMMARY = "summary.json"
@@ -318,7 +318,6 @@ def replay_recording(
     origin = open_origin(path)
     replay = prepare(origin, config, calibration, speed=speed, without_model=without_model)
     core = replay.loop.core
-    tally = QualityTally()
     results = None if out is None else ResultsSink(out, replay.parts.regions, waits=True)
     clean = None
     if out is not None and origin.sfreq is not None:
@@ -332,10 +331,8 @@ def replay_recording(
         span[1:] = [event.received]
         if clean is not None and isinstance(event, Marker):
             clean.mark(event)
-        if outputs:
-            tally.take(outputs, lambda: core.lane.quality.bad_channels)
-            if take is not None:
-                take(outputs)
+        if outputs and take is not None:
+            take(outputs)
         if progress is not None:
             progress(origin.fraction(event.received))
 
@@ -347,7 +344,7 @@ def replay_recording(
                 sink.finish()
     summary = replay.summary(out, span[1] - span[0] if span else 0.0)
     if out is not None:
-        quality = quality_values(tally, core, replay.bold)
+        quality = quality_values(replay.loop.tally, core, replay.bold)
         if clean is not None:
             quality["eeg"]["clean_eeg_file"] = dict(clean.counts)
         quality["bold"] |= {"unreadable": replay.unreadable.indices, "lost": summary.losses["volumes"]}

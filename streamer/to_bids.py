@@ -20,9 +20,11 @@ from streamer.errors import RecordingError, UsageError
 from streamer.formats import bids
 from streamer.formats.bids import Entities, EventRow
 from streamer.formats.brainvision import NEW_SEGMENT, BrainVisionWriter, FileMarker
+from streamer.formats.brainvision_header import SEGMENT_DATE
 from streamer.formats.nifti_stream import NiftiStream
+from streamer.formats.nominal_date import nominal_date
 from streamer.messages import Array, ChannelInfo, Volume
-from streamer.runlog import is_session, read_header
+from streamer.runlog_read import is_session, read_header
 
 GAP_S = 0.01
 """Times of the EEG that jump by more than this are a gap, s."""
@@ -332,7 +334,7 @@ def _stored(eeg: EegPart, start: int, stop: int) -> Array:
 
 
 def _date(at_s: float) -> str:
-    return "".join(c for c in bids.acq_time(at_s) if c.isdigit())
+    return nominal_date(at_s).strftime(SEGMENT_DATE)
 
 
 def _describe(out: Path, entities: Entities, report: BidsReport, scans: Sequence[tuple[str, float]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -119,8 +119,13 @@ def open_bold(path: Path, series: int | None = None, tr: float | None = None) ->
     RecordingError
         No series of volumes, or several and none was chosen, or two files that differ claim to be one volume.
     """
+    return open_runs(path, (series,), tr)[0]
+
+
+def open_runs(path: Path, series: Sequence[int | None], tr: float | None = None) -> list[BoldSource]:
+    """Open several series of one folder; parameters and errors as for :func:`open_bold`, which opens one."""
     if not path.is_dir():
-        return _single(path, tr)
+        return [_single(path, tr)] * len(series)
     # what lies in the folder itself is meant; only where nothing does, its subfolders are
     found, loose = _in_folder(path, tr)
     if not any(each.n_volumes for each in found):
@@ -128,7 +133,7 @@ def open_bold(path: Path, series: int | None = None, tr: float | None = None) ->
             here, problems = _in_folder(folder, tr)
             found += here
             loose += problems
-    return _choose(path, found, loose, series)
+    return [_choose(path, found, loose, number) for number in series]
 
 
 def find_bold(path: Path) -> list[BoldSource]:

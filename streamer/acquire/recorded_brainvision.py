@@ -12,6 +12,7 @@ import numpy as np
 from streamer.acquire.recorded_segments import Segments
 from streamer.acquire.recording import RecordedMarker
 from streamer.formats.brainvision import NEW_SEGMENT, BrainVisionFile, FileMarker, read_brainvision
+from streamer.formats.brainvision_header import SEGMENT_DATE
 from streamer.messages import F32, F64, ChannelInfo
 
 
@@ -121,6 +122,6 @@ def find_segments(markers: tuple[FileMarker, ...], sfreq: float) -> Segments:
 
 def _date(text: str) -> datetime | None:
     try:
-        return datetime.strptime(text, "%Y%m%d%H%M%S%f")  # noqa: DTZ007 - only differences are taken
+        return datetime.strptime(text, SEGMENT_DATE)  # noqa: DTZ007 - only differences are taken
     except ValueError:
         return None

@@ -25,9 +25,9 @@ CHUNK_S = 0.02
 CHUNKS_READ = 50
 """So many chunks are read from the file at a time."""
 HEARTBEAT_S = 0.1
-"""Ticks are this far apart, s."""
+"""Ticks are this far apart, here and in a live loop, s."""
 SILENT_S = 0.3
-"""Without EEG for this long, ticks are made, s: the same as in a live loop."""
+"""Without EEG for this long ticks are made, here and in a live loop, so that decisions go on (and say NO_EEG), s."""
 LONGEST_SILENCE_S = 600.0
 """Of a stretch without anything only the last so many s are ticked through: stamps that jump further are in doubt."""
 

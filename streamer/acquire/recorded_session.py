@@ -5,9 +5,8 @@ The index (one line an event) is read when the session is opened; samples and pi
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -22,7 +21,8 @@ from streamer.acquire.recording import RecordedMarker, Recording
 from streamer.acquire.volume_pairing import number_pulses, onsets_by_pulses
 from streamer.errors import RecordingError
 from streamer.messages import F32, F64, Array, ChannelInfo, Flag, ScannerTime, SessionHeader, SessionTime, Volume
-from streamer.runlog import EEG, LOG, STAMPS, VOLUMES, is_session, read_header
+from streamer.runlog import EEG, LOG, STAMPS, VOLUMES
+from streamer.runlog_read import is_session, log_lines, read_header
 
 FORMAT = "run log"
 _SAME_STAMP_S = 1e-6
@@ -135,23 +135,8 @@ def _because(problems: list[str]) -> str:
     return f" ({problems[0]})" if problems else ""
 
 
-def _lines(folder: Path, problems: list[str]) -> Iterator[Mapping[str, Any]]:
-    expected = 0
-    with (folder / LOG).open("rb") as log:
-        for position, text in enumerate(log, start=1):
-            if not text.endswith(b"\n"):
-                problems.append(f"{LOG} ends in the middle of line {position}: that event is dropped")
-                return
-            try:
-                line = json.loads(text)
-                number = int(line["n"])
-            except (ValueError, KeyError, TypeError):
-                problems.append(f"{LOG} line {position} cannot be read and is left out")
-                continue
-            if number != expected:
-                problems.append(f"{LOG} line {position} is event {number}, expected {expected}: events were lost")
-            expected = number + 1
-            yield line
+def _whole(line: dict[str, Any]) -> dict[str, Any]:
+    return line
 
 
 def _read_index(folder: Path, n_channels: int) -> _Index:
@@ -159,7 +144,7 @@ def _read_index(folder: Path, n_channels: int) -> _Index:
     n_rows = min(_size(folder / EEG) // (4 * n_channels) if n_channels else 0, _size(folder / STAMPS) // 16)
     n_bytes = _size(folder / VOLUMES)
     unreadable = without_raw = 0
-    for line in _lines(folder, index.problems):
+    for _, line in log_lines(folder, index.problems, _whole):
         try:
             match line["kind"]:
                 case "eeg":

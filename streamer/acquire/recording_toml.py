@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from streamer.acquire.recorded_bold import DEFAULT_LATENCY_S, BoldPart, open_bold
+from streamer.acquire.recorded_bold import DEFAULT_LATENCY_S, BoldPart, open_runs
 from streamer.acquire.recorded_parts import Placing, open_eeg, place_volumes
 from streamer.acquire.recorded_physio import open_physio
 from streamer.acquire.recorded_runs import join_runs
@@ -135,7 +135,7 @@ def _place(given: _Bold, folder: Path, eeg: EegPart | None) -> tuple[BoldPart, l
     series = given.series if isinstance(given.series, tuple) else (given.series,)
     source = given.directory if given.directory is not None else given.file
     assert source is not None
-    sources = [open_bold(folder / source, number) for number in series]
+    sources = open_runs(folder / source, series)
     pulses: list[tuple[float, ...]] = [()]
     if len(series) > 1:
         triggers = () if eeg is None else tuple(m.at_s for m in eeg.markers if m.label == given.trigger)

@@ -11,7 +11,7 @@ from streamer.acquire.recorded_session import open_session
 from streamer.acquire.recording import Recording
 from streamer.acquire.recording_toml import RECORDING_TOML, open_toml
 from streamer.errors import RecordingError
-from streamer.runlog import is_session
+from streamer.runlog_read import is_session
 
 __all__ = ["RECORDING_TOML", "open_recording"]
 

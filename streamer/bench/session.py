@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from streamer.acquire.lsl import EegStreamSettings, MarkerStreamSettings
 from streamer.config import BoldSection, Config, EegSection, ModelSection, SessionSection, commented_toml
 from streamer.simulate.session import SimulationSettings, simulate_session
 
@@ -43,7 +42,7 @@ def write_settings(folder: Path) -> Path:
     """Write the SESSION.toml of a session in ``folder``: without a model, for the one that ships takes 31 channels."""
     config = Config(
         session=SessionSection(name="live", directory=folder.resolve()),
-        eeg=EegSection(stream=EegStreamSettings(name=STREAM), markers=MarkerStreamSettings(name=f"{STREAM}-markers")),
+        eeg=EegSection.of_rig(STREAM),
         bold=BoldSection(
             directory=(folder / "export").resolve(),
             regions=(folder / "recording" / "regions.nii.gz").resolve(),

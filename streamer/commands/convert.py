@@ -22,7 +22,7 @@ def convert(
     """Write a recorded session in another format, beside its raw data."""
     from streamer.emit.recorder import write_xdf
     from streamer.errors import UsageError
-    from streamer.runlog import is_session
+    from streamer.runlog_read import is_session
 
     if not is_session(session):
         raise UsageError(f"{session}: no run log in it; expected the folder of a recorded session")

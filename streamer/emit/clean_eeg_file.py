@@ -25,7 +25,6 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +32,8 @@ import numpy as np
 from streamer.emit.file_thread import FileThread
 from streamer.errors import UsageError
 from streamer.formats.brainvision import NEW_SEGMENT, BrainVisionWriter, FileMarker
+from streamer.formats.brainvision_header import SEGMENT_DATE
+from streamer.formats.nominal_date import nominal_date
 from streamer.messages import F64, ChannelInfo, CleanEeg, Flag, Marker, Output
 from streamer.wire import flag_names
 
@@ -43,8 +44,6 @@ TOLERANCE_S = 1e-5
 
 _KEPT_S = 60.0
 _WAITING = 10_000
-# before 1925 a date says that it is none, and some readers end in 1901
-_FIRST_DATE = datetime(1925, 1, 1)  # noqa: DTZ001 - a count, not a time of day
 
 
 class CleanEegFile:
@@ -152,8 +151,8 @@ class CleanEegFile:
     def _segment(self, start: int, at: float) -> None:
         if self._next is None:
             self._origin = at
-        date = _FIRST_DATE + timedelta(microseconds=round(1e6 * max(0.0, at - self._origin)))
-        self._writer.mark(FileMarker(NEW_SEGMENT, "", start, date.strftime("%Y%m%d%H%M%S%f")))
+        date = nominal_date(max(0.0, at - self._origin)).strftime(SEGMENT_DATE)
+        self._writer.mark(FileMarker(NEW_SEGMENT, "", start, date))
 
     def _rows(self, start: int, item: CleanEeg) -> None:
         at = 0

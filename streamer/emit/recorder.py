@@ -15,7 +15,8 @@ from streamer.clock import stopwatch
 from streamer.errors import FormatError
 from streamer.formats.xdf import XdfChannel, XdfWriter
 from streamer.messages import ClockOffset, Command, EegChunk, Event, Marker, SessionHeader, Volume
-from streamer.runlog import RunLogWriter, SessionLog, kind_of, read_session
+from streamer.runlog import RunLogWriter, kind_of
+from streamer.runlog_read import SessionLog, read_session
 
 XDF = "recording.xdf"
 _SYNC_EVERY_S = 1.0

@@ -15,10 +15,10 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
 from typing import Any
 
 from streamer.errors import UsageError
+from streamer.formats.nominal_date import nominal_date
 from streamer.messages import ChannelInfo
 
 VERSION = "1.10.0"
@@ -32,8 +32,6 @@ _COUNTS = {
     "EMG": "EMGChannelCount",
     "TRIG": "TriggerChannelCount",
 }
-# dates up to 1925 say that they are none
-_FIRST_DATE = datetime(1925, 1, 1)  # noqa: DTZ001 - a count, not a time of day
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +302,7 @@ def physio_sidecar(columns: Sequence[str], channels: Sequence[ChannelInfo], sfre
 
 def acq_time(at_s: float) -> str:
     """Tell a time on the recording's axis as a date that is none: its zero is the beginning of 1925."""
-    return (_FIRST_DATE + timedelta(microseconds=round(at_s * 1e6))).isoformat(timespec="microseconds")
+    return nominal_date(at_s).isoformat(timespec="microseconds")
 
 
 def dataset_description(version: str) -> str:

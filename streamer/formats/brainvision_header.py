@@ -18,6 +18,9 @@ from streamer.messages import F64, ChannelInfo
 NEW_SEGMENT = "New Segment"
 """Kind of the marker with which a file and every stretch after a pause begins."""
 
+SEGMENT_DATE = "%Y%m%d%H%M%S%f"
+"""How such a marker writes its date."""
+
 DTYPES = {"INT_16": "<i2", "UINT_16": "<u2", "INT_32": "<i4", "IEEE_FLOAT_32": "<f4", "IEEE_FLOAT_64": "<f8"}
 _HEADER = re.compile(r"Brain ?Vision(?: Core)? Data Exchange Header File,? Version \d", re.IGNORECASE)
 _MARKERS = re.compile(r"Brain ?Vision(?: Core)? Data Exchange Marker File,? Version \d", re.IGNORECASE)

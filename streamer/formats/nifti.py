@@ -13,10 +13,9 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -26,7 +25,8 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from streamer.errors import FormatError, IncompleteFile
-from streamer.messages import F64, Array, SessionTime, Volume
+from streamer.formats.volume_series import VolumeSeries
+from streamer.messages import F64, Array
 
 # what is wrong with a header is said by our errors, not by lines that nibabel prints besides
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
@@ -48,20 +48,8 @@ class LabelImage:
     names: tuple[str, ...]
 
 
-class NiftiSeries(Sequence[Volume]):
-    """The volumes of one NIfTI image, read when they are asked for.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        (x, y, z).
-    affine : array, shape (4, 4)
-        Voxel index to RAS+ mm.
-    tr : float
-        s.
-    problems : tuple of str
-        What was wrong with the header and how it was put right.
-    """
+class NiftiSeries(VolumeSeries):
+    """The volumes of one NIfTI image, read when they are asked for."""
 
     def __init__(self, image: Any, name: str, tr: float | None = None) -> None:
         self.name = name
@@ -77,18 +65,7 @@ class NiftiSeries(Sequence[Volume]):
     def __len__(self) -> int:
         return self._n_volumes
 
-    @overload
-    def __getitem__(self, index: int) -> Volume: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Volume]: ...
-
-    def __getitem__(self, index: int | slice) -> Volume | list[Volume]:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        k = index + len(self) if index < 0 else index
-        if not 0 <= k < len(self):
-            raise IndexError(f"volume {index} of {self.name}, which has {len(self)}")
+    def _read(self, k: int) -> tuple[Array, str, int]:
         proxy = self._image.dataobj
         try:
             data = np.asarray(proxy if len(self._image.shape) == 3 else proxy[..., k])
@@ -98,16 +75,7 @@ class NiftiSeries(Sequence[Volume]):
             with np.errstate(over="ignore", invalid="ignore"):
                 # what does not fit becomes infinite, which the lane refuses
                 data = data.astype(np.float32)
-        return Volume(
-            data=np.ascontiguousarray(data).astype(data.dtype.newbyteorder("="), copy=False),
-            affine=self.affine,
-            series="nifti",
-            index=k,
-            onset=None,
-            tr=self.tr,
-            slice_times=self.slice_times,
-            received=SessionTime(math.nan),
-        )
+        return np.ascontiguousarray(data).astype(data.dtype.newbyteorder("="), copy=False), "nifti", k
 
 
 def read_nifti(source: Path | bytes, name: str | None = None, tr: float | None = None) -> NiftiSeries:

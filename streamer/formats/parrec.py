@@ -11,13 +11,14 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from nibabel.parrec import PARRECError, PARRECHeader, parse_PAR_header
 
 from streamer.errors import FormatError, IncompleteFile
-from streamer.messages import F64, Array, SessionTime, Volume
+from streamer.formats.volume_series import VolumeSeries
+from streamer.messages import F64, Array
 
 TR_RANGE_S = (0.05, 30.0)
 _MAGNITUDE = 0
@@ -47,21 +48,13 @@ class _Place:
     began: float
 
 
-class ParRecSeries(Sequence[Volume]):
+class ParRecSeries(VolumeSeries):
     """The volumes of a Philips scan, read when they are asked for.
 
     Attributes
     ----------
-    shape : tuple of int
-        (x, y, z).
-    affine : array, shape (4, 4)
-        Voxel index to RAS+ mm.
-    tr : float
-        s.
     indices : tuple of int
         Acquisition number of each volume, from 0.
-    problems : tuple of str
-        What is wrong with the files, and what was left out.
     """
 
     def __init__(self, paths: Sequence[Path], tr: float | None = None) -> None:
@@ -117,29 +110,12 @@ class ParRecSeries(Sequence[Volume]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, index: int) -> Volume: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Volume]: ...
-
-    def __getitem__(self, index: int | slice) -> Volume | list[Volume]:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        place = self._places[index]
-        data = self.stored(index)
+    def _read(self, k: int) -> tuple[Array, str, int]:
+        place = self._places[k]
+        data = self.stored(k)
         if np.any(place.slopes != 1.0) or np.any(place.intercepts != 0.0):
             data = (data * place.slopes + place.intercepts).astype(np.float32)
-        return Volume(
-            data=data,
-            affine=self.affine,
-            series="parrec",
-            index=place.index,
-            onset=None,
-            tr=self.tr,
-            slice_times=self.slice_times,
-            received=SessionTime(math.nan),
-        )
+        return data, "parrec", place.index
 
     def stored(self, k: int) -> Array:
         """Values of volume ``k`` as they are stored, without scale, shape (x, y, z)."""

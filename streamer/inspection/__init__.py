@@ -13,7 +13,7 @@ from streamer.errors import RecordingError
 from streamer.inspection.files import reader_of
 from streamer.inspection.part import Part, recording_parts
 from streamer.inspection.walk import walk_parts
-from streamer.runlog import is_session
+from streamer.runlog_read import is_session
 
 __all__ = ["Part", "inspect_path"]
 

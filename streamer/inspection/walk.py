@@ -11,7 +11,7 @@ from streamer.acquire.recordings import RECORDING_TOML, open_recording
 from streamer.errors import StreamerError
 from streamer.inspection.files import is_marker_table, is_signal_table, reader_of
 from streamer.inspection.part import Part, bold_part, recording_parts
-from streamer.runlog import is_session
+from streamer.runlog_read import is_session
 
 _MAX_DEPTH = 8
 _SERIES_LEVELS = 5

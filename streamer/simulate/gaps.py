@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from streamer.formats.brainvision import NEW_SEGMENT, FileMarker
+from streamer.formats.brainvision_header import SEGMENT_DATE
 from streamer.messages import Array
 from streamer.simulate.ledger import RunFaults
 
@@ -74,4 +75,4 @@ def draw_gaps(faults: RunFaults, sfreq: float, triggers: Array) -> Gaps:
 
 
 def _date(seconds: float) -> str:
-    return (_BEGAN + timedelta(seconds=seconds)).strftime("%Y%m%d%H%M%S%f")
+    return (_BEGAN + timedelta(seconds=seconds)).strftime(SEGMENT_DATE)

@@ -26,7 +26,7 @@ from streamer.emit.results import read_predictions
 from streamer.errors import ModelError, RecordingError, UsageError
 from streamer.messages import F32, F64, ChannelInfo, EegChunk, Flag, Tick, Volume
 from streamer.replay import config_for, replay_recording
-from streamer.runlog import read_session
+from streamer.runlog_read import read_session
 from streamer.simulate.session import SimulationSettings, simulate_session
 from tests.parity.arriving import Faults, faults, live
 from tests.parity.fitting_card import fitting_card

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from streamer.acquire.lsl import EegStreamSettings, MarkerStreamSettings
 from streamer.calibrate import calibrate_recording
 from streamer.calibration import save_calibration
 from streamer.config import BoldSection, Config, EegSection, ModelSection, SessionSection, commented_toml
@@ -29,7 +28,7 @@ def config_of(simulated: Path, out: Path, stream: str = "", **session: str) -> C
     """Settings for a live session in ``out`` on the simulated recording's streams."""
     return Config(
         session=SessionSection(directory=out, **session),
-        eeg=eeg_section(stream) if stream else EegSection(),
+        eeg=EegSection.of_rig(stream) if stream else EegSection(),
         bold=BoldSection(
             directory=out / "export",
             regions=simulated / "recording" / "regions.nii.gz",
@@ -37,11 +36,6 @@ def config_of(simulated: Path, out: Path, stream: str = "", **session: str) -> C
         ),
         model=ModelSection(calibration=simulated / "calibration"),
     )
-
-
-def eeg_section(stream: str) -> EegSection:
-    """Take the streams that a rig named ``stream`` sends."""
-    return EegSection(stream=EegStreamSettings(name=stream), markers=MarkerStreamSettings(name=f"{stream}-markers"))
 
 
 def write_config(config: Config, path: Path) -> Path:

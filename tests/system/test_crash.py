@@ -21,7 +21,7 @@ from streamer.config import ModelSection
 from streamer.emit.clean_eeg_file import CLEAN_EEG
 from streamer.messages import BoldFrame, EegChunk, Event, Marker, Volume
 from streamer.replay import config_for, replay_recording
-from streamer.runlog import read_session
+from streamer.runlog_read import read_session
 from tests.system.conftest import config_of, write_config
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]

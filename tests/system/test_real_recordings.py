@@ -17,11 +17,11 @@ from scipy.signal import resample_poly
 
 from streamer.child import child
 from streamer.clock import pause
-from streamer.config import BoldSection, Config, ModelSection, OutputSection, SessionSection
+from streamer.config import BoldSection, Config, EegSection, ModelSection, OutputSection, SessionSection
 from streamer.formats.brainvision import FileMarker, write_brainvision
 from streamer.formats.nifti import write_nifti
 from streamer.messages import ChannelInfo
-from tests.system.conftest import eeg_section, write_config
+from tests.system.conftest import write_config
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -80,7 +80,7 @@ def test_every_real_volume_and_every_real_sample_goes_through(paired: Path):
     export.mkdir()
     config = Config(
         session=SessionSection(name="real", directory=paired / "sessions"),
-        eeg=eeg_section(stream),
+        eeg=EegSection.of_rig(stream),
         bold=BoldSection(directory=export, regions=paired / "regions.nii.gz", region_names=paired / "regions.tsv"),
         model=ModelSection(card="none"),
         output=OutputSection(clean_eeg_stream=False),

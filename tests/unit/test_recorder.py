@@ -27,7 +27,8 @@ from streamer.messages import (
     Tick,
     Volume,
 )
-from streamer.runlog import EEG, LOG, read_session
+from streamer.runlog import EEG, LOG
+from streamer.runlog_read import read_session
 
 HEAD = SessionHeader(
     session="s1",

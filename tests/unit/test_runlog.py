@@ -25,7 +25,8 @@ from streamer.messages import (
     Tick,
     Volume,
 )
-from streamer.runlog import EEG, HEADER, LOG, STAMPS, VOLUMES, RunLogWriter, kind_of, read_session, read_span
+from streamer.runlog import EEG, HEADER, LOG, STAMPS, VOLUMES, RunLogWriter, kind_of
+from streamer.runlog_read import read_session, read_span
 
 HEAD = SessionHeader(
     session="s1",
