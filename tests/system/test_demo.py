@@ -31,7 +31,8 @@ def test_the_demo_scores_above_chance_on_a_session_that_the_model_has_not_seen(t
 
     image = QImage(str(tmp_path / found["screenshot"]))
     assert image.width() >= 1000
-    pixels = np.frombuffer(image.convertToFormat(QImage.Format.Format_RGB888).constBits(), np.uint8)
+    rgb = image.convertToFormat(QImage.Format.Format_RGB888)
+    pixels = np.frombuffer(rgb.constBits(), np.uint8)  # a view: the image has to outlive it
     assert pixels.std() > 5, "the screenshot is blank"
     for said in ("blocks right", "live = replay", "mosquitto_sub", "screenshot"):
         assert said in done.stdout
