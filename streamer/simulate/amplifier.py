@@ -22,28 +22,24 @@ def interpolation_table(factor: int) -> F32:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def recorded_blocks(
-    courses: F64, factor: int, sfreq: float, n_samples: int, artefact: GradientArtefact, resolution_v: float
-) -> Iterator[Array]:
-    """Give the recording block by block.
+def finer_blocks(courses: F64, factor: int, sfreq: float, n_samples: int) -> Iterator[tuple[int, F32]]:
+    """Bring courses to the sampling rate, block by block.
 
     Parameters
     ----------
     courses : array, shape (n_times, n_channels)
-        V, at ``sfreq / factor``.
+        At ``sfreq / factor``.
     factor : int
     sfreq : float
         Hz.
     n_samples : int
         At most ``n_times * factor``.
-    artefact : GradientArtefact
-    resolution_v : float
-        V per stored unit.
 
     Yields
     ------
-    array, shape (n, n_channels)
-        int16: stored values, held at the rails.
+    first : int
+        First sample of the block.
+    fine : array, float32, shape (n, n_channels)
     """
     before, after = _TAPS // 2 - 1, _TAPS // 2
     padded = np.concatenate(
@@ -58,5 +54,27 @@ def recorded_blocks(
         fine = np.matmul(table, windows.transpose(0, 2, 1)).reshape(count * factor, courses.shape[1])
         fine = fine[: max(0, n_samples - first * factor)]
         if len(fine):
-            artefact.add_to(fine, first * factor)
-            yield np.clip(np.rint(fine * np.float32(1.0 / resolution_v)), -32768, 32767).astype(np.int16)
+            yield first * factor, fine
+
+
+def recorded_blocks(
+    courses: F64, factor: int, sfreq: float, n_samples: int, artefact: GradientArtefact, resolution_v: float
+) -> Iterator[Array]:
+    """Give the recording block by block.
+
+    Parameters
+    ----------
+    courses, factor, sfreq, n_samples
+        As in :func:`finer_blocks`; V.
+    artefact : GradientArtefact
+    resolution_v : float
+        V per stored unit.
+
+    Yields
+    ------
+    array, shape (n, n_channels)
+        int16: stored values, held at the rails.
+    """
+    for first, fine in finer_blocks(courses, factor, sfreq, n_samples):
+        artefact.add_to(fine, first)
+        yield np.clip(np.rint(fine * np.float32(1.0 / resolution_v)), -32768, 32767).astype(np.int16)

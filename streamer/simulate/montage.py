@@ -13,6 +13,7 @@ EEG_NAMES = (
     *("Fz", "Cz", "Pz", "Oz", "FC1", "FC2", "CP1", "CP2", "FC5", "FC6", "CP5", "CP6", "TP9", "TP10", "POz"),
     *("F1", "F2", "C1", "C2", "P1", "P2", "AF3", "AF4", "FC3", "FC4", "CP3", "CP4", "PO3", "PO4", "F5", "F6"),
     *("C5", "C6", "P5", "P6", "AF7", "AF8", "FT7", "FT8", "TP7", "TP8", "PO7", "PO8", "Fpz", "CPz", "FT9", "FT10"),
+    "AFz",
 )
 """In the order of a usual 32- and 64-channel cap."""
 MIN_CHANNELS = 11
