@@ -210,6 +210,7 @@ class Board:
         ):
             store = self.view.eeg = EegStore(len(message.data_uv), message.sfreq, EEG_SECONDS)
         store.put(first, message.t0, message.data_uv)
+        store.bad = frozenset(message.bad)
         self._see(store.newest)
 
     def _store_volume(self, message: BoldMessage) -> None:

@@ -50,14 +50,20 @@ class EegPanel(Card):
         if len(names) != store.rows.width:
             names = [f"{i + 1}" for i in range(store.rows.width)]
         self._traces.show_traces(
-            store.traces(lag if lag > SILENT_S else 0.0), names, self.scale_uv, (id(store), store.revision, lag)
+            store.traces(lag if lag > SILENT_S else 0.0),
+            names,
+            store.bad,
+            self.scale_uv,
+            (id(store), store.revision, lag),
         )
         rows = store.rows
         lost = f"{rows.missing} samples missing" if rows.missing else "no samples missing"
         colour = BRIGHT_RED if rows.missing else FAINT
+        bad = ", ".join(names[i] for i in sorted(store.bad) if i < len(names))
+        interpolated = f' &nbsp;·&nbsp; <span style="color:{BRIGHT_RED}">bad, interpolated: {bad}</span>' if bad else ""
         self.caption(
             f"{rows.width} channels &nbsp;·&nbsp; {self.scale_uv:g} µV per row &nbsp;·&nbsp; {store.sfreq:g} Hz"
-            f' &nbsp;·&nbsp; <span style="color:{colour}">{lost}</span>'
+            f' &nbsp;·&nbsp; <span style="color:{colour}">{lost}</span>{interpolated}'
         )
 
 
@@ -72,6 +78,7 @@ class EegTraces(QWidget):
         self.setMinimumSize(300, 160)
         self._data: F64 | None = None
         self._names: list[str] = []
+        self._bad: frozenset[int] = frozenset()
         self._scale_uv = 50.0
         self._key: object = None
         self._drawn: object = None
@@ -84,11 +91,15 @@ class EegTraces(QWidget):
             self._data, self._note, self._key = None, note, None
             self.update()
 
-    def show_traces(self, data: F64, names: list[str], scale_uv: float, revision: object) -> None:
-        """Show ``data``, µV, shape (n_times, n_channels); nothing is done while ``revision`` stays."""
-        key = (revision, scale_uv, tuple(names))
+    def show_traces(self, data: F64, names: list[str], bad: frozenset[int], scale_uv: float, revision: object) -> None:
+        """Show ``data``, µV, shape (n_times, n_channels); nothing is done while ``revision`` stays.
+
+        The names of ``bad`` channels (indices) stand in red: what is shown of them was made of their neighbours.
+        """
+        key = (revision, scale_uv, tuple(names), bad)
         if key != self._key:
             self._data, self._names, self._scale_uv, self._key, self._note = data, names, scale_uv, key, ""
+            self._bad = bad
             self.update()
 
     def field(self) -> QRect:
@@ -153,7 +164,7 @@ class EegTraces(QWidget):
         every = max(1, round(9 / row + 0.49))
         for i, name in enumerate(self._names):
             if i % every == 0:
-                painter.setPen(QColor(TINTS[i % 2]))
+                painter.setPen(QColor(BRIGHT_RED if i in self._bad else TINTS[i % 2]))
                 place = QRectF(0, field.top() + (i + 0.5) * row, self.LEFT - 6, row)
                 align = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
                 painter.drawText(place, align, name)

@@ -117,6 +117,8 @@ class EegStore:
         self.rows = RowRing(max(2, round(seconds * sfreq)), n_channels)
         self.newest = np.nan
         """SessionTime of the end of the newest sample."""
+        self.bad: frozenset[int] = frozenset()
+        """Indices of bad channels."""
         self.revision = 0
         """Changes whenever the picture would."""
 

@@ -160,7 +160,7 @@ def draft_card(
         ),
         licence="BSD-3-Clause",
         classes=training.classes,
-        preprocessing=config.preprocessing_digest(),
+        preprocessing=config.model_digest(),
         pairing=windows.pairing,
         # the digest is put in when the graph is written
         graph=GraphFile(file=f"{plan.name}.onnx", sha256="0" * 64),

@@ -21,14 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from streamer import wire
 from streamer.acquire.lsl import EegDescription, LslEegSource, LslMarkerSource
 from streamer.acquire.rda import RdaSource
 from streamer.acquire.recorded_events import HEARTBEAT_S, SILENT_S
 from streamer.bold_process import BoldProcess
 from streamer.calibration import save_calibration
+from streamer.clean.eeg.channels.interpolate_channels import ChannelInterpolation
 from streamer.clock import LiveClock, wall_time_stamp
-from streamer.compose import CALIBRATION, REGION_NAMES, REGIONS, Parts, compose, make_eeg_core, make_header, versions
+from streamer.compose import CALIBRATION, REGION_NAMES, REGIONS, Parts, compose, make_about, make_eeg_core, make_header
 from streamer.config import Config
 from streamer.contracts import Sink, Source
 from streamer.emit.clean_eeg_file import CleanEegFile
@@ -40,6 +40,7 @@ from streamer.emit.recorder import Recorder
 from streamer.emit.results import ResultsSink
 from streamer.engine import EegCore
 from streamer.errors import UsageError
+from streamer.formats.montage import electrode_positions
 from streamer.formats.nifti import write_labels
 from streamer.loop import Loop
 from streamer.messages import Event, Marker, SessionTime, SourceState, Tick
@@ -150,7 +151,8 @@ class _Session:
             # a session that was started is armed: the decision's own vetoes hold triggers back until all is well
             gate.arm()
             loop = Loop(core, self.clock, gate, sinks, recorder, self.meter)
-            mqtt.publish_about(self._about(core))
+            shown = ChannelInterpolation(electrode_positions([c.name for c in core.lane.channels]))
+            mqtt.publish_about(make_about(self.parts, self.name, core), shown)
             self.options.say(f"running: session {self.name}, results in {self.folder}, broker {mqtt.url}")
             told = {"session": self.name, "folder": str(self.folder), "broker": mqtt.url}
             self.options.announce({"event": "running", **told})
@@ -248,21 +250,6 @@ class _Session:
                 sinks.append(self._clean)
         return sinks
 
-    def _about(self, core: EegCore) -> wire.About:
-        card = self.parts.card
-        decision = self.config.decision
-        return wire.About(
-            session=self.name,
-            eeg_sfreq=core.lane.sfreq_out,
-            channels=[wire.ChannelEntry(c.name, c.kind) for c in core.lane.channels],
-            regions=list(self.parts.regions),
-            classes=list(card.card.classes) if card is not None else [],
-            model=f"{card.card.name}@{card.sha256[:12]}" if card is not None else "none",
-            tick_hz=self.config.tick_hz,
-            thresholds={"on": decision.threshold_on, "off": decision.threshold_off},
-            versions=versions(),
-        )
-
     async def _go(self, loop: Loop, sources: Sequence[Source], mqtt: MqttSink, recorder: Recorder | None) -> None:
         working = {
             asyncio.create_task(self._consume(loop), name="consume"),
@@ -335,7 +322,7 @@ class _Session:
         state = None
         while True:
             queues = {"events": self.queue.qsize(), "mqtt": mqtt.depth}
-            notes = [*self.notes, *loop.core.timing_alarms()]
+            notes = [*self.notes, *loop.core.timing_alarms(), *loop.core.lane.quality.notes]
             if recorder is not None:
                 queues["recorder"] = recorder.depth
                 loop.recording_failed = recorder.failed is not None

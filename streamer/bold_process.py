@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from streamer.acquire.scanner_export import ExportDirectory, ExportSettings, FileProblem
+from streamer.bold_core import BoldCore, BoldSetup
 from streamer.clock import Clock, stopwatch
-from streamer.engine import BoldCore, BoldSetup
 from streamer.errors import SourceError
 from streamer.messages import BoldFrame, SessionTime, SourceState, Volume
 

@@ -1,7 +1,8 @@
 """A calibration run → baselines, reference volume and thresholds for the runs after it.
 
-The run is replayed twice through the very loop that will use the result: first without a baseline, to measure one; then
-with it, to see what the model says of this participant and set the thresholds from the distribution of its scores.
+The run is replayed through the very loop that will use the result: first without a baseline, to measure one; then with
+it, to see what the model says of this participant and set the thresholds from the distribution of its scores. Where eye
+artefacts are to be taken out, a pass before these gives the EEG that their correction is fitted on.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import numpy as np
 from streamer.acquire.recording import BlockEvent
 from streamer.acquire.recordings import open_recording
 from streamer.calibration import Calibration
+from streamer.clean.eeg.ocular import OcularFit
 from streamer.config import Config
 from streamer.decode.baseline import PowerBaseline, RunningBaseline, log_power
 from streamer.decode.features import PowerStep
 from streamer.errors import RecordingError
-from streamer.messages import F32, BoldFrame, Flag, Prediction, Volume, Window
+from streamer.messages import F32, F64, BoldFrame, Flag, Prediction, Volume, Window
 from streamer.replay import Origin, open_origin, prepare
 
 MIN_STEPS = 100
@@ -51,11 +53,16 @@ def calibrate_recording(path: Path, config: Config, progress: Callable[[float], 
         The run holds too little clean data for a baseline.
     """
     config = config.model_copy(update={"model": config.model.model_copy(update={"calibration": None})})
-    origin = open_origin(path)
-    first = _measure(origin, config, _part(progress, 0.0, 0.5))
+    passes = 1 + (config.clean.eeg.ocular.method != "none") + (config.model.card != "none")
+    share = 1.0 / passes
+    eyes: OcularFit | None = None
+    if config.clean.eeg.ocular.method != "none":
+        eyes = _fit_eyes(open_origin(path), config, _part(progress, 0.0, share))
+    start = share if eyes is not None else 0.0
+    first = _measure(open_origin(path), config, eyes, _part(progress, start, share))
     if config.model.card == "none":
         return first
-    on, off, n = _thresholds(open_origin(path), config, first, _part(progress, 0.5, 0.5))
+    on, off, n = _thresholds(open_origin(path), config, first, _part(progress, 1.0 - share, share))
     return replace(first, threshold_on=on, threshold_off=off, n_windows=n)
 
 
@@ -67,9 +74,31 @@ def _part(progress: Callable[[float], None] | None, start: float, share: float) 
     return tell
 
 
-def _measure(origin: Origin, config: Config, progress: Callable[[float], None]) -> Calibration:
-    bare = config.model_copy(update={"model": config.model.model_copy(update={"card": "none"})})
-    run = prepare(origin, bare)
+def _without_model(config: Config) -> Config:
+    return config.model_copy(update={"model": config.model.model_copy(update={"card": "none"})})
+
+
+def _fit_eyes(origin: Origin, config: Config, progress: Callable[[float], None]) -> OcularFit:
+    """Fit the ocular correction on the run's EEG without it."""
+    from streamer.ocular_fit import fit_ocular
+
+    wanted = config.clean.eeg.ocular
+    eeg = config.clean.eeg.model_copy(update={"ocular": wanted.model_copy(update={"method": "none"})})
+    plain = _without_model(config).model_copy(update={"clean": config.clean.model_copy(update={"eeg": eeg})})
+    run = prepare(origin, plain)
+    lane = run.loop.core.lane
+    clean: list[F64] = []
+    lane.unmixed = clean
+    for event, _ in run.steps():
+        progress(origin.fraction(event.received))
+    head, n_eeg = lane.head, len(lane.channels)
+    data = np.concatenate([np.empty((0, len(head))), *clean])
+    bad = lane.quality.bad_channels
+    return fit_ocular(data[:, :n_eeg], data[:, n_eeg:], head, lane.sfreq_out, wanted, bad=bad)
+
+
+def _measure(origin: Origin, config: Config, eyes: OcularFit | None, progress: Callable[[float], None]) -> Calibration:
+    run = prepare(origin, _without_model(config), eyes=eyes)
     core = run.loop.core
     steps: list[PowerStep] = []
     core.steps = steps
@@ -91,6 +120,7 @@ def _measure(origin: Origin, config: Config, progress: Callable[[float], None]) 
         baseline=baseline,
         region_means=_mean(means) if means else None,
         reference=reference,
+        ocular=eyes,
     )
 
 
@@ -140,8 +170,7 @@ def labelled_windows(
 ) -> Iterator[tuple[Window, tuple[BlockEvent, ...]]]:
     """Give every window of a recording with the recording's blocks (times on the recording's axis): for training."""
     events = open_recording(path).events
-    bare = config.model_copy(update={"model": config.model.model_copy(update={"card": "none"})})
-    for _, outputs in prepare(open_origin(path), bare, calibration).steps():
+    for _, outputs in prepare(open_origin(path), _without_model(config), calibration).steps():
         for output in outputs:
             if isinstance(output, Window):
                 yield output, events

@@ -1,10 +1,12 @@
 """What a calibration run leaves behind for the runs after it: baselines, a reference volume, thresholds.
 
-A folder with ``calibration.toml`` and, when there was BOLD, ``reference.nii.gz``.
+A folder with ``calibration.toml``; ``reference.nii.gz`` when there was BOLD; ``ocular.json`` when eye artefacts are to
+be taken out.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tomllib
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError
 
+from streamer.clean.eeg.ocular import OcularFit
 from streamer.contracts import Settings
 from streamer.decode.baseline import PowerBaseline
 from streamer.errors import RecordingError
@@ -21,6 +24,7 @@ from streamer.formats.nifti import read_nifti, write_nifti
 from streamer.messages import F32, F64, Array
 
 SCHEMA = 1
+OCULAR = "ocular.json"
 
 
 class _Stored(Settings):
@@ -35,6 +39,7 @@ class _Stored(Settings):
     threshold_on: float | None = None
     threshold_off: float | None = None
     n_windows: int = 0
+    ocular_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class Calibration:
         Of the decision.
     n_windows : int
         Windows that the thresholds were taken from.
+    ocular : OcularFit or None
+        Takes eye artefacts out.
     """
 
     source: str
@@ -71,6 +78,7 @@ class Calibration:
     threshold_on: float | None = None
     threshold_off: float | None = None
     n_windows: int = 0
+    ocular: OcularFit | None = None
     plain: dict[str, Any] = field(default_factory=dict[str, Any], compare=False)
 
     def fit_problems(self, channels: tuple[str, ...], regions: tuple[str, ...], preprocessing: str) -> list[str]:
@@ -82,6 +90,8 @@ class Calibration:
             problems.append(f"calibrated regions {_diff(self.regions, regions)}")
         if self.preprocessing != preprocessing:
             problems.append(f"preprocessing {self.preprocessing[:12]}, the session has {preprocessing[:12]}")
+        if self.ocular is not None and self.ocular.outputs != channels:
+            problems.append(f"eye artefacts were fitted for channels {_diff(self.ocular.outputs, channels)}")
         return problems
 
 
@@ -93,6 +103,7 @@ def save_calibration(calibration: Calibration, folder: Path) -> Path:
     """Write a calibration; gives the path of its TOML. An older one in the folder is replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     base = calibration.baseline
+    eyes = None if calibration.ocular is None else calibration.ocular.model_dump_json()
     values: dict[str, Any] = {
         "schema": SCHEMA,
         "source": calibration.source,
@@ -105,6 +116,7 @@ def save_calibration(calibration: Calibration, folder: Path) -> Path:
         "threshold_on": calibration.threshold_on,
         "threshold_off": calibration.threshold_off,
         "n_windows": calibration.n_windows,
+        "ocular_sha256": "" if eyes is None else hashlib.sha256(eyes.encode()).hexdigest(),
     }
     # JSON's strings, numbers and lists of them are TOML's
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
@@ -114,6 +126,10 @@ def save_calibration(calibration: Calibration, folder: Path) -> Path:
     if calibration.reference is not None:
         data, affine = calibration.reference
         write_nifti(folder / "reference.nii.gz", np.asarray(data, np.float32), affine)
+    if eyes is None:
+        (folder / OCULAR).unlink(missing_ok=True)
+    else:
+        (folder / OCULAR).write_text(eyes, encoding="utf-8")
     temporary.replace(path)
     return path
 
@@ -152,5 +168,18 @@ def load_calibration(folder: Path) -> Calibration:
         threshold_on=stored.threshold_on,
         threshold_off=stored.threshold_off,
         n_windows=stored.n_windows,
+        ocular=_read_ocular(folder / OCULAR, stored.ocular_sha256),
         plain=stored.model_dump(mode="json", by_alias=True),
     )
+
+
+def _read_ocular(path: Path, sha256: str) -> OcularFit | None:
+    if not sha256:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+        if hashlib.sha256(text.encode()).hexdigest() != sha256:
+            raise ValueError("altered since it was fitted")
+        return OcularFit.model_validate_json(text)
+    except (OSError, UnicodeDecodeError, ValidationError, ValueError) as error:
+        raise RecordingError(f"{path}: not the eye correction of this calibration: {error}") from error

@@ -9,12 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 
-from streamer import __version__
+from streamer import __version__, wire
+from streamer.bold_core import BoldSetup
 from streamer.calibration import Calibration, load_calibration
+from streamer.clean.eeg.ocular import OcularFit
 from streamer.config import Config
 from streamer.decode.card import LoadedCard, fit_problems, load_card, sfreq_problems
 from streamer.decode.onnx_model import FusionModel
-from streamer.engine import BoldSetup, EegCore, Probe
+from streamer.engine import EegCore, Probe
 from streamer.errors import ModelError, UsageError
 from streamer.formats.nifti import LabelImage, read_labels
 from streamer.messages import ChannelInfo, SessionHeader
@@ -110,36 +112,54 @@ def _with_vetoes(config: Config, *, has_eeg: bool, has_bold: bool) -> Config:
 
 
 def make_eeg_core(
-    parts: Parts, sfreq: float | None, channels: tuple[ChannelInfo, ...], probe: Probe | None = None
+    parts: Parts,
+    sfreq: float | None,
+    channels: tuple[ChannelInfo, ...],
+    probe: Probe | None = None,
+    eyes: OcularFit | None = None,
 ) -> EegCore:
     """Make the EEG core for a stream; ``sfreq`` None makes one for a session without EEG.
+
+    ``eyes`` is the eye correction while there is no calibration yet.
 
     Raises
     ------
     ModelError
         The card or the calibration does not fit the session; every difference is listed.
     """
+    has_eeg = sfreq is not None
     if sfreq is None:
         names = parts.card.card.eeg.channels if parts.card is not None else ("none",)
         sfreq, channels = 250.0, tuple(ChannelInfo(name, "eeg") for name in names)
     used = tuple(c.name for c in channels if c.kind == "eeg")
     if not used:
         raise UsageError(f"the EEG stream has {len(channels)} channels, none of kind EEG")
-    digest = parts.config.preprocessing_digest()
     problems: list[str] = []
     if parts.card is not None:
-        problems += fit_problems(parts.card.card, used, parts.regions, digest)
+        problems += fit_problems(parts.card.card, used, parts.regions, parts.config.model_digest())
     if parts.calibration is not None:
-        problems += parts.calibration.fit_problems(used, parts.regions, digest)
+        problems += parts.calibration.fit_problems(used, parts.regions, parts.config.preprocessing_digest())
+        eyes = parts.calibration.ocular
+    if has_eeg:
+        problems += _ocular_problems(parts.config.clean.eeg.ocular.method, eyes, channels)
     if problems:
         listed = "\n".join(f"  - {p}" for p in problems)
         advice = 'model.card = "none" runs without a model'
         raise ModelError(f"model or calibration does not fit this session ({advice}):\n{listed}")
     baseline = parts.calibration.baseline if parts.calibration is not None else None
-    core = EegCore(parts.config.engine(), sfreq, channels, parts.regions, parts.model, baseline, probe)
+    core = EegCore(parts.config.engine(), sfreq, channels, parts.regions, parts.model, baseline, eyes, probe)
     if parts.card is not None and (wrong := sfreq_problems(parts.card.card, core.lane.sfreq_out)):
         raise ModelError(f"model does not fit this session: {'; '.join(wrong)}")
     return core
+
+
+def _ocular_problems(method: str, eyes: OcularFit | None, channels: tuple[ChannelInfo, ...]) -> list[str]:
+    if eyes is None:
+        if method == "none":
+            return []
+        return [f"clean.eeg.ocular.method is {method}: expected a calibration made with it (`streamer calibrate RUN`)"]
+    lost = set(eyes.inputs) - {c.name for c in channels if c.kind in {"eeg", "eog"}}
+    return [f"the eye correction needs channels {', '.join(sorted(lost))}: not in this stream"] if lost else []
 
 
 def versions() -> dict[str, str]:
@@ -151,6 +171,25 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "absent"
     return found
+
+
+def make_about(parts: Parts, session: str, core: EegCore) -> wire.About:
+    """Say what a session consists of, for those who listen."""
+    card, decision = parts.card, parts.config.decision
+    return wire.About(
+        session=session,
+        eeg_sfreq=core.lane.sfreq_out,
+        channels=[wire.ChannelEntry(c.name, c.kind) for c in core.lane.channels],
+        regions=list(parts.regions),
+        classes=list(card.card.classes) if card is not None else [],
+        model=f"{card.card.name}@{card.sha256[:12]}" if card is not None else "none",
+        tick_hz=parts.config.tick_hz,
+        thresholds={"on": decision.threshold_on, "off": decision.threshold_off},
+        versions=versions(),
+        pulse=parts.config.clean.eeg.pulse.mode,
+        eeg_delay_s=core.lane.delay_s,
+        eeg_hold_s=core.lane.hold_s,
+    )
 
 
 def make_header(parts: Parts, session: str, sfreq: float | None, channels: tuple[ChannelInfo, ...]) -> SessionHeader:

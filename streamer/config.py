@@ -25,6 +25,7 @@ from streamer.clean.eeg.lane import EegLaneSettings
 from streamer.contracts import Settings
 from streamer.decode.card import preprocessing_digest
 from streamer.decode.decide import DecisionSettings
+from streamer.decode.feature_set import FeatureSetSettings
 from streamer.decode.features import BandPowerSettings
 from streamer.emit.gate import GateSettings
 from streamer.emit.mqtt import MqttSettings
@@ -137,6 +138,8 @@ class Config(Settings):
     """Alignment and cleaning."""
     features: BandPowerSettings = BandPowerSettings()
     """Band power."""
+    extra: FeatureSetSettings = FeatureSetSettings()
+    """Features that are given out beside the model's: phase, tangent vector, connectivity."""
     windows: WindowSettings = WindowSettings()
     """What the model sees at a tick."""
     model: ModelSection = ModelSection()
@@ -166,6 +169,7 @@ class Config(Settings):
             triggers=self.clean.triggers,
             eeg=self.clean.eeg,
             features=self.features,
+            extra=self.extra,
             windows=self.windows,
             decision=self.decision,
             tick_hz=self.tick_hz,
@@ -182,15 +186,23 @@ class Config(Settings):
         return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()
 
     def preprocessing_digest(self) -> str:
-        """Digest of what shapes a model's inputs: a model is only served what it was trained on."""
+        """Digest of all that shapes windows: a calibration serves the very settings that it was made with."""
         plain = self.plain()
+        eeg = {name: value for name, value in plain["clean"]["eeg"].items() if name != "quality"}
         return preprocessing_digest(
-            {
-                "eeg": plain["clean"]["eeg"],
-                "bold": plain["clean"]["bold"],
-                "features": plain["features"],
-                "windows": plain["windows"],
-            }
+            {"eeg": eeg, "bold": plain["clean"]["bold"], "features": plain["features"], "windows": plain["windows"]}
+        )
+
+    def model_digest(self) -> str:
+        """Digest of what a model's inputs mean: band, rate, reference, features, windows, and how BOLD is made.
+
+        How artefacts are taken out is not in it: a model learns what clean EEG says, and may be served EEG that was
+        cleaned in another way. The participant's baseline comes from a calibration with the session's own settings.
+        """
+        plain = self.plain()
+        eeg = {name: plain["clean"]["eeg"][name] for name in ("rate_hz", "band_hz", "reference")}
+        return preprocessing_digest(
+            {"eeg": eeg, "bold": plain["clean"]["bold"], "features": plain["features"], "windows": plain["windows"]}
         )
 
 

@@ -1,15 +1,14 @@
-"""The two pure cores: ``feed(event) -> list[Output]`` is a function of settings and event sequence, nothing else.
+"""The EEG core: ``feed(event) -> list[Output]`` is a function of settings and event sequence, nothing else.
 
 ::
 
-    EegCore    EegChunk ─ timeline ─ triggers ─ lane (gradient, decimate, filters, reference) ─ band power ┐
-               Marker ───────────────┘                                                                     │
-               BoldFrame ─ onset of its trigger, by acquisition number ────────────────────────────────────┤
-               Tick (while the EEG is silent) ─────────────────────────────────────────────────────────────┤
-                                                                               window ─ model ─ decision ──┘
-    BoldCore   Volume ─ motion ─ regions ─ BoldFrame
+    EegCore    EegChunk ─ timeline ─ triggers ─ lane (gradient, pulse, filters, channels) ─ band power ┐
+               Marker ───────────────┘            ▲ pose of the head                                   │
+               BoldFrame ─ onset of its trigger ──┴────────────────────────────────────────────────────┤
+               Tick (while the EEG is silent) ─────────────────────────────────────────────────────────┤
+                                                                           window ─ model ─ decision ──┘
 
-States of ``EegCore``, recomputed after every event:
+The BOLD lane's core is in ``bold_core.py``. States of ``EegCore``, recomputed after every event:
 
 =========  ==================================================  =================================
 state      when                                                triggers
@@ -24,7 +23,7 @@ STOPPED    the operator said so                                none
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -32,32 +31,30 @@ import numpy as np
 from streamer.align.eeg_time import EegTimeline, EegTimelineSettings
 from streamer.align.triggers import TriggerSettings, TriggerTrain
 from streamer.align.volume_match import VolumeMatcher
+from streamer.align.volume_starts import VolumeStarts
 from streamer.align.windows import WindowBuilder, WindowSettings
-from streamer.clean.bold.lane import BoldLane, BoldLaneSettings
 from streamer.clean.eeg.lane import EegLane, EegLaneSettings
+from streamer.clean.eeg.ocular import OcularFit
 from streamer.contracts import Settings
 from streamer.decode.baseline import PowerBaseline, RunningBaseline, log_power
 from streamer.decode.decide import Decision, DecisionSettings
+from streamer.decode.feature_set import FeatureSet, FeatureSetSettings
 from streamer.decode.features import BandPower, BandPowerSettings, PowerStep
 from streamer.decode.onnx_model import FusionModel
-from streamer.errors import FormatError
-from streamer.formats.nifti import LabelImage
 from streamer.messages import (
-    F32,
-    F64,
-    Array,
     BoldFrame,
     ChannelInfo,
+    CleanEeg,
     Command,
     EegChunk,
     Event,
+    Feature,
     Flag,
     Marker,
     Output,
     SessionTime,
     State,
     Tick,
-    Volume,
     Window,
 )
 
@@ -77,6 +74,8 @@ class EngineSettings(Settings):
     """Windows."""
     decision: DecisionSettings = DecisionSettings()
     """From probability to trigger."""
+    extra: FeatureSetSettings = FeatureSetSettings()
+    """Features that are given out beside the model's."""
     tick_hz: float = 10.0
     """Decisions per second: a whole number of feature steps each."""
     uncalibrated_s: float = 30.0
@@ -124,6 +123,8 @@ class EegCore:
         None makes windows but no predictions.
     baseline : PowerBaseline or None
         From a calibration run; None estimates it from the run's own past.
+    ocular : OcularFit or None
+        Takes eye artefacts out, from a calibration run.
     probe : Probe
     """
 
@@ -135,24 +136,29 @@ class EegCore:
         regions: tuple[str, ...],
         model: FusionModel | None = None,
         baseline: PowerBaseline | None = None,
+        ocular: OcularFit | None = None,
         probe: Probe | None = None,
     ) -> None:
         self.settings = settings
         self.model = model
-        self.lane = EegLane(settings.eeg, sfreq, channels)
+        self.lane = EegLane(settings.eeg, sfreq, channels, ocular)
         # the lane keeps flags by the hop
         hop = self.lane.factor * max(1, round(settings.eeg.hop_s * self.lane.sfreq_out))
         self.timeline = EegTimeline(settings.timeline, sfreq, hop)
         self.triggers = TriggerTrain(settings.triggers, sfreq, self.timeline.samples)
         self.matcher = VolumeMatcher(settings.bold_first_volume, settings.bold_alarm_tr)
+        self._starts = VolumeStarts()
         n_channels = len(self.lane.channels)
         self.features = BandPower(settings.features, self.lane.sfreq_out, n_channels)
+        names = [c.name for c in self.lane.channels]
+        self._features_out = FeatureSet(settings.extra, self.lane.sfreq_out, names, lane_phase=self.lane.phase_rad)
         self._n_features = n_channels * len(settings.features.bands)
         self.windows = WindowBuilder(
             settings.windows,
             self._n_features,
             len(regions),
             _whole(settings.windows.eeg_step_s, settings.features.step_s),
+            self.lane.hold_s,
         )
         self._steps_per_tick = _whole(1.0 / settings.tick_hz, settings.features.step_s)
         self.decision = Decision(settings.decision, model.classes) if model is not None else None
@@ -162,6 +168,7 @@ class EegCore:
         self._probe: Probe = probe if probe is not None else NoProbe()
         self._state = State.STARTING
         self._stopped = False
+        self._series: str | None = None
         self.steps: list[PowerStep] | None = None
         """Set to a list to collect feature steps (calibration)."""
 
@@ -238,10 +245,18 @@ class EegCore:
             self._probe.lap("clean_eeg")
             for clean in cleaned:
                 out.append(clean)
+                out.extend(self._extra(clean))
                 for step in self.features(clean):
                     out.extend(self._step(step))
             self._probe.start()
         return out
+
+    def _extra(self, clean: CleanEeg) -> list[Feature]:
+        if not self.settings.extra.enabled:
+            return []
+        bad = np.zeros(len(self.lane.channels), dtype=bool)
+        bad[list(clean.bad)] = True
+        return self._features_out(clean, bad)
 
     def _marker(self, event: Marker) -> None:
         for marker in self.triggers.marker(event):
@@ -251,6 +266,9 @@ class EegCore:
         start = self.triggers.volume_start(marker)
         if start is not None:
             self.lane.trigger(start)
+            self._starts.add(float(marker.at), start)
+        elif marker.sample is not None:
+            self.lane.marker(marker.label, marker.sample)
 
     def _step(self, step: PowerStep) -> list[Output]:
         if self.steps is not None:
@@ -273,12 +291,24 @@ class EegCore:
         else:
             acquired = SessionTime(match.onset + event.tr / 2)
             frame = replace(event, acquired=acquired, flags=event.flags | match.flags)
+            self._tell_lane(frame, match.onset)
         self.windows.bold(frame)
         return [frame]
 
+    def _tell_lane(self, frame: BoldFrame, onset: SessionTime) -> None:
+        """Tell the EEG lane where the head was, and when another series began: its artefact is another."""
+        start = self._starts.at(onset, within=frame.tr / 4)
+        if start is None or frame.flags & Flag.MISALIGNED:
+            return
+        if frame.series != self._series:
+            if self._series is not None:
+                self.lane.new_series(start)
+            self._series = frame.series
+        self.lane.pose(start, frame.motion)
+
     def _tick(self, event: Tick) -> list[Output]:
         newest = self.windows.eeg_end
-        if newest is not None and event.at - newest <= self.settings.windows.age_eeg_max_s:
+        if newest is not None and event.at - newest <= self.windows.age_eeg_max_s:
             return []
         return self._decide(event.at)
 
@@ -330,61 +360,6 @@ class EegCore:
             self._state = State.WARMING
         else:
             self._state = State.DEGRADED
-
-
-class BoldCore:
-    """The BOLD lane as a core: volumes in, frames out.
-
-    A volume that cannot be used (another grid in mid-run) is refused: it is counted in ``refused``, with the reason in
-    ``reasons``, and the run goes on.
-    """
-
-    def __init__(self, lane: BoldLane) -> None:
-        self.lane = lane
-        self.refused = 0
-        self.reasons: list[str] = []
-
-    def feed(self, event: Event) -> list[Output]:
-        """Take one event; give a frame for a volume that can be used."""
-        if not isinstance(event, Volume):
-            return []
-        try:
-            return [self.lane(event)]
-        except FormatError as error:
-            self.refused += 1
-            self.reasons.append(str(error))
-            return []
-
-
-@dataclass(frozen=True)
-class BoldSetup:
-    """All that the BOLD core is made with; travels to its process."""
-
-    settings: BoldLaneSettings
-    labels: LabelImage | None
-    reference: tuple[Array, F64] | None = None
-    """Volume and affine that motion is measured against; None takes the run's first volume."""
-    baseline: F32 | None = None
-    """Mean intensity per region from a calibration run; None takes the run's first seconds."""
-
-    @property
-    def regions(self) -> tuple[str, ...]:
-        """Names of the regions, in order."""
-        return self.labels.names if self.labels is not None else ("brain",)
-
-    def core(self) -> BoldCore:
-        """Make the core."""
-        labels = self.labels
-        return BoldCore(
-            BoldLane(
-                self.settings,
-                None if labels is None else labels.data,
-                None if labels is None else labels.affine,
-                self.regions,
-                self.reference,
-                self.baseline,
-            )
-        )
 
 
 def _whole(long_s: float, short_s: float) -> int:

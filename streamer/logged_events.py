@@ -6,9 +6,9 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import replace
 
+from streamer.bold_core import BoldCore
 from streamer.config import Config
 from streamer.emit.gate import LoggedGate
-from streamer.engine import BoldCore
 from streamer.loop import REFUSED
 from streamer.messages import BoldFrame, Command, Event, Volume
 from streamer.runlog_read import SessionLog

@@ -20,6 +20,7 @@ from streamer.messages import (
     Command,
     EegChunk,
     Event,
+    Feature,
     Flag,
     Health,
     Marker,
@@ -140,6 +141,9 @@ class Loop:
                     self.meter.add("volume_to_frame", now - output.acquired - output.tr / 2)
             case CleanEeg():
                 counts["clean_samples"] += len(output.data)
+            case Feature():
+                counts["features"] += 1
+                output = replace(output, ready=now)
         for sink in self.sinks:
             sink.put(output)
 
@@ -177,4 +181,5 @@ class Loop:
             queues=queues,
             flags=self.flags | (Flag.RECORDING_LOST if self.recording_failed else Flag.NONE),
             notes=notes,
+            eeg=self.core.lane.quality.overall(),
         )

@@ -230,8 +230,14 @@ class CleanEeg:
     first_sample: int
     """Index of the first sample on the decimated grid."""
     sample_end: int
-    """Index on the raw grid of the sample after the last one that entered."""
+    """Index on the raw grid of the sample after the last one that these speak of."""
     flags: Flag = Flag.NONE
+    pulse: str = "off"
+    """How the pulse artefact was taken out: ``off``, ``fast``, ``balanced``, ``best`` or ``reference``."""
+    hold: float = 0.0
+    """s by which cleaned EEG is held back on purpose, so that later samples could serve to clean it."""
+    bad: tuple[int, ...] = ()
+    """Columns of channels that count as bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +259,8 @@ class Window:
     eeg_valid: bool
     bold_valid: bool
     flags: Flag = Flag.NONE
+    hold_eeg: float = 0.0
+    """s by which the cleaning holds the EEG back: the window is at least so old when it is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +282,8 @@ class Prediction:
     age_eeg: float
     age_bold: float
     flags: Flag = Flag.NONE
+    hold_eeg: float = 0.0
+    """s by which the cleaning holds the EEG back."""
     ready: SessionTime | None = field(default=None, compare=False)
     """When it was known; telemetry, so not part of equality."""
 
@@ -306,6 +316,31 @@ class Veto:
 
 
 @dataclass(frozen=True, slots=True)
+class Feature:
+    """One feature of the cleaned EEG besides band power: an output, not yet an input of a model."""
+
+    name: str
+    """Unique in the session, for instance ``phase.occipital``."""
+    sample: int
+    """Index on the decimated grid of the sample after the newest one that entered."""
+    about: SessionTime
+    """The time that the values speak of: that of the newest sample, less ``delay_s``."""
+    delay_s: float
+    """s."""
+    labels: tuple[str, ...]
+    """What the values are, with their unit, in order."""
+    values: tuple[float, ...]
+    """NaN where masked."""
+    uncertainty: tuple[float, ...]
+    """Standard deviation of each value, in its unit; NaN where it is not known, empty where none is."""
+    valid: bool
+    """False while anything settles or is learned, and where the samples are dirty."""
+    flags: Flag = Flag.NONE
+    ready: SessionTime | None = field(default=None, compare=False)
+    """When it was known; telemetry, so not part of equality."""
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """Telemetry: never an input."""
 
@@ -321,10 +356,12 @@ class Health:
     """Depth per queue."""
     flags: Flag = Flag.NONE
     notes: tuple[str, ...] = ()
+    eeg: Mapping[str, float] = field(default_factory=dict[str, float])
+    """How clean the EEG is, overall: figures by name, NaN while not known."""
 
 
 Event = EegChunk | ClockOffset | SourceState | Tick | Command | Marker | Volume | BoldFrame
 """What may be fed to a core."""
 
-Output = CleanEeg | BoldFrame | Window | Prediction | Trigger | Veto
+Output = CleanEeg | BoldFrame | Window | Prediction | Trigger | Veto | Feature
 """What a core gives back."""

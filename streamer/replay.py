@@ -5,8 +5,9 @@ no such order: what they hold is merged by when each item would have been known 
 
 A replay writes what a live session writes, and what it could find out besides::
 
-    decisions.jsonl triggers.jsonl vetoes.jsonl bold_regions.tsv confounds.tsv   see emit/results.py
-    clean_eeg.vhdr .eeg .vmrk .tsv                                               see emit/clean_eeg_file.py
+    decisions.jsonl triggers.jsonl vetoes.jsonl features.jsonl    see emit/results.py
+    bold_regions.tsv confounds.tsv                                see emit/results.py
+    clean_eeg.vhdr .eeg .vmrk .tsv                                see emit/clean_eeg_file.py
     quality.json    what was good and what was not, per lane
     summary.json    counts and losses
     timings.json    how long it took: the only file in which two replays of one recording differ
@@ -24,7 +25,9 @@ from typing import Any
 from streamer.acquire.recorded_events import Unreadable, recorded_events
 from streamer.acquire.recording import Recording
 from streamer.acquire.recordings import open_recording
+from streamer.bold_core import BoldCore
 from streamer.calibration import Calibration
+from streamer.clean.eeg.ocular import OcularFit
 from streamer.clock import ReplayClock, stopwatch
 from streamer.compose import CALIBRATION, REGION_NAMES, REGIONS, Parts, compose, make_eeg_core
 from streamer.config import Config, load_config, parse_config
@@ -33,7 +36,7 @@ from streamer.emit.clean_eeg_file import CleanEegFile
 from streamer.emit.gate import Gate, LoggedGate
 from streamer.emit.quality import QUALITY
 from streamer.emit.results import ResultsSink
-from streamer.engine import BoldCore, EegCore
+from streamer.engine import EegCore
 from streamer.errors import ModelError, UsageError
 from streamer.formats.nifti import LabelImage
 from streamer.logged_events import decides_as_logged, log_events, with_refusals
@@ -185,6 +188,7 @@ def prepare(
     config: Config,
     calibration: Calibration | None = None,
     *,
+    eyes: OcularFit | None = None,
     speed: float | None = None,
     sinks: tuple[Sink, ...] = (),
     without_model: bool = False,
@@ -197,6 +201,8 @@ def prepare(
     config : Config
     calibration : Calibration, optional
         Taken when ``config`` names none.
+    eyes : OcularFit, optional
+        Eye correction while there is no calibration yet.
     speed : float or None
         Session seconds per second; None as fast as it goes.
     sinks : tuple of Sink
@@ -216,7 +222,7 @@ def prepare(
 
     def composed(settings: Config) -> tuple[Parts, EegCore]:
         parts = compose(settings, origin.labels, calibration, has_eeg=origin.sfreq is not None, has_bold=has_bold)
-        return parts, make_eeg_core(parts, origin.sfreq, origin.channels, meter)
+        return parts, make_eeg_core(parts, origin.sfreq, origin.channels, meter, eyes)
 
     try:
         parts, core = composed(config)

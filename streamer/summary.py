@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from streamer.bold_core import BoldCore
+from streamer.clean.eeg.quality.quality import Course, EegFigures, Figure
 from streamer.emit.quality import QualityTally
-from streamer.engine import BoldCore, EegCore
+from streamer.engine import EegCore
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,11 @@ def quality_values(tally: QualityTally, core: EegCore, bold: BoldCore | None = N
             "synced": lane.synced,
             "triggers_ignored": lane.triggers_ignored,
         },
+        "pulse": core.lane.settings.pulse.mode,
+        "hold_s": round(core.lane.hold_s, 9),
+        "bad_channel_reasons": {name: list(why) for name, why in lane.reasons.items()},
+        "bad_channel_shares": core.lane.bad_shares,
+        "figures": eeg_figures(lane.figures, tuple(c.name for c in core.lane.channels)),
     }
     if bold is not None:
         values["bold"] |= {
@@ -103,3 +111,52 @@ def quality_values(tally: QualityTally, core: EegCore, bold: BoldCore | None = N
     timing = {name: value if math.isfinite(value) else None for name, value in core.timing().items()}
     alarms = list(core.timing_alarms())
     return {"schema": 1, "state": core.state.value, "timing": timing, "timing_alarms": alarms, **values}
+
+
+def eeg_figures(figures: EegFigures | None, channels: tuple[str, ...]) -> dict[str, Any] | None:
+    """Give the figures of the EEG's quality as JSON values; None before there were any.
+
+    Parameters
+    ----------
+    figures : EegFigures or None
+        The newest: they hold the session's too.
+    channels : tuple of str
+        Names of the EEG channels, in order.
+    """
+    if figures is None:
+        return None
+    values: dict[str, Any] = {"at_sample": figures.at}
+    for name in (f.name for f in fields(figures)):
+        match getattr(figures, name):
+            case Figure() as figure:
+                values[name] = _figure(figure, channels)
+            case Course() as course:
+                values[name] = {key: _rounded(value) for key, value in asdict(course).items()}
+            case _:
+                pass
+    return values
+
+
+def _figure(figure: Figure, channels: tuple[str, ...]) -> dict[str, Any]:
+    mean = figure.session_mean
+    known = np.flatnonzero(np.isfinite(mean))
+    worst = int(known[np.argmax(mean[known])]) if len(known) else None
+    return {
+        "median": _rounded(figure.median),
+        "worst": _rounded(figure.worst),
+        "session_median": _rounded(float(np.median(mean[known])) if len(known) else math.nan),
+        "session_worst": None if worst is None else _rounded(float(mean[worst])),
+        "session_worst_channel": None if worst is None else channels[worst],
+        "channels": {
+            channel: {
+                "now": _rounded(float(figure.channels[i])),
+                "session_mean": _rounded(float(mean[i])),
+                "session_max": _rounded(float(figure.session_max[i])),
+            }
+            for i, channel in enumerate(channels)
+        },
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.6g}") if math.isfinite(value) else None

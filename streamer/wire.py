@@ -15,6 +15,7 @@ topic               retained  payload
 ``veto``            no        :class:`VetoMessage`
 ``bold``            no        :class:`BoldMessage`, once per volume
 ``preview/eeg``     no        :class:`EegPreview`, cleaned EEG in µV, a few times a second
+``feature/<name>``  no        :class:`FeatureMessage`: phase, tangent vector, connectivity; each at its own rate
 ``health``          no        :class:`HealthMessage`, once a second
 ==================  ========  ==============================================================================
 """
@@ -26,7 +27,7 @@ from typing import TypeVar
 import msgspec
 
 from streamer.errors import FormatError
-from streamer.messages import BoldFrame, Flag, Health, Prediction, SessionTime, Trigger, Veto
+from streamer.messages import BoldFrame, Feature, Flag, Health, Prediction, SessionTime, Trigger, Veto
 
 SCHEMA = 1
 ROOT = "eegfmri"
@@ -67,6 +68,12 @@ class About(Payload, frozen=True, kw_only=True, tag="about"):
     tick_hz: float
     thresholds: dict[str, float]
     versions: dict[str, str]
+    pulse: str = "off"
+    """How the pulse artefact is taken out of the EEG."""
+    eeg_delay_s: float = 0.0
+    """Delay of the EEG's filters at 10 Hz; already taken off all times."""
+    eeg_hold_s: float = 0.0
+    """By how much cleaned EEG is held back on purpose."""
 
 
 class PredictionMessage(Payload, frozen=True, kw_only=True, tag="prediction"):
@@ -84,6 +91,8 @@ class PredictionMessage(Payload, frozen=True, kw_only=True, tag="prediction"):
     age_eeg_s: float | None
     age_bold_s: float | None
     flags: list[str]
+    hold_eeg_s: float = 0.0
+    """By how much the cleaning held the EEG back."""
 
 
 class TriggerMessage(Payload, frozen=True, kw_only=True, tag="trigger"):
@@ -126,6 +135,30 @@ class BoldMessage(Payload, frozen=True, kw_only=True, tag="bold"):
     flags: list[str]
 
 
+class FeatureMessage(Payload, frozen=True, kw_only=True, tag="feature"):
+    """One feature of the cleaned EEG besides band power."""
+
+    name: str
+    sample: int
+    """Index on the cleaned grid of the sample after the newest one that entered."""
+    about: float
+    """The time that the values speak of."""
+    delay_s: float
+    """From ``about`` to the newest sample."""
+    ready: float | None
+    age_s: float | None
+    """From ``about`` to ``ready``."""
+    expires: float
+    """After this time the values are stale."""
+    labels: list[str]
+    values: list[float | None]
+    uncertainty: list[float | None]
+    """Standard deviation of each value (circular for a phase); empty where none is known."""
+    valid: bool
+    """False while anything settles or is learned, and where the samples are dirty: do not use the values."""
+    flags: list[str]
+
+
 class EegPreview(Payload, frozen=True, kw_only=True, tag="preview"):
     """A stretch of cleaned EEG, for looking at."""
 
@@ -136,6 +169,12 @@ class EegPreview(Payload, frozen=True, kw_only=True, tag="preview"):
     data_uv: list[list[float | None]]
     """µV, one list per channel, in the order of ``About.channels`` of kind ``eeg``."""
     flags: list[str]
+    bad: list[int] = []
+    """Indices of bad channels."""
+    interpolated: list[int] = []
+    """Those of them that are shown as their neighbours let expect."""
+    hold_s: float = 0.0
+    """By how much the cleaning held the EEG back."""
 
 
 class HealthMessage(Payload, frozen=True, kw_only=True, tag="health"):
@@ -150,9 +189,21 @@ class HealthMessage(Payload, frozen=True, kw_only=True, tag="health"):
     queues: dict[str, int]
     flags: list[str]
     notes: list[str]
+    eeg: dict[str, float | None] = {}
+    """How clean the EEG is: see the README for the names; null while not known."""
 
 
-Message = Status | About | PredictionMessage | TriggerMessage | VetoMessage | BoldMessage | EegPreview | HealthMessage
+Message = (
+    Status
+    | About
+    | PredictionMessage
+    | TriggerMessage
+    | VetoMessage
+    | BoldMessage
+    | FeatureMessage
+    | EegPreview
+    | HealthMessage
+)
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Message)
@@ -211,6 +262,7 @@ def from_prediction(prediction: Prediction, expires: SessionTime) -> PredictionM
         age_eeg_s=_finite(prediction.age_eeg),
         age_bold_s=_finite(prediction.age_bold),
         flags=flag_names(prediction.flags),
+        hold_eeg_s=prediction.hold_eeg,
     )
 
 
@@ -249,6 +301,24 @@ def from_bold(frame: BoldFrame) -> BoldMessage:
     )
 
 
+def from_feature(feature: Feature, expires: SessionTime) -> FeatureMessage:
+    """Put a feature on the wire."""
+    return FeatureMessage(
+        name=feature.name,
+        sample=feature.sample,
+        about=feature.about,
+        delay_s=feature.delay_s,
+        ready=feature.ready,
+        age_s=None if feature.ready is None else feature.ready - feature.about,
+        expires=expires,
+        labels=list(feature.labels),
+        values=[_finite(v) for v in feature.values],
+        uncertainty=[_finite(v) for v in feature.uncertainty],
+        valid=feature.valid,
+        flags=flag_names(feature.flags),
+    )
+
+
 def from_health(health: Health) -> HealthMessage:
     """Put telemetry on the wire."""
     return HealthMessage(
@@ -260,4 +330,5 @@ def from_health(health: Health) -> HealthMessage:
         queues=dict(health.queues),
         flags=flag_names(health.flags),
         notes=list(health.notes),
+        eeg={name: _finite(value) for name, value in health.eeg.items()},
     )

@@ -80,10 +80,17 @@ class WindowBuilder:
         Width of a BOLD frame.
     fine_per_step : int
         Feature steps that make one window step.
+    hold_s : float
+        What the cleaning holds the EEG back, s: its limit of age is so much later.
     """
 
-    def __init__(self, settings: WindowSettings, n_features: int, n_regions: int, fine_per_step: int) -> None:
+    def __init__(
+        self, settings: WindowSettings, n_features: int, n_regions: int, fine_per_step: int, hold_s: float = 0.0
+    ) -> None:
         self.settings = settings
+        self._hold_s = hold_s
+        self.age_eeg_max_s = settings.age_eeg_max_s + hold_s
+        """Older EEG is masked, s."""
         self._fine = fine_per_step
         self._step_s = settings.eeg_step_s / fine_per_step
         self._mix: F32 | None = None
@@ -184,7 +191,7 @@ class WindowBuilder:
         recent = self._flags if len(self._flags) == self._flags.maxlen else (*self._flags, Flag.WARMING)
         for flag in recent:
             flags |= flag
-        if eeg is not None and age_eeg > s.age_eeg_max_s:
+        if eeg is not None and age_eeg > self.age_eeg_max_s:
             flags |= Flag.STALE
             eeg = None
         if eeg is None:
@@ -204,6 +211,7 @@ class WindowBuilder:
             eeg_valid=eeg is not None,
             bold_valid=bold is not None,
             flags=flags,
+            hold_eeg=self._hold_s,
         )
         self._seq += 1
         return window
@@ -213,7 +221,8 @@ class WindowBuilder:
             return None, float("inf"), Flag.NONE
         s = self.settings
         newest, _, _, newest_flags = self._frames[-1]
-        age = end - newest
+        # EEG that is held back may speak of a time before the middle of the newest volume
+        age = max(0.0, end - newest)
         flags = newest_flags & (Flag.MOTION | Flag.WARMING | Flag.UNCALIBRATED | Flag.UNSYNCED | Flag.MISALIGNED)
         if age > s.age_bold_max_s:
             return None, age, flags | Flag.STALE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,13 +47,46 @@ class Planted:
         """Hz."""
         return self.settings.sfreq
 
+    def moved(self, shifts: F64) -> Planted:
+        """Let each volume's artefact begin so many s after its trigger, shape (n_volumes,)."""
+        n = len(shifts)
+        starts = self.starts.copy()
+        starts[:n] = self.triggers + shifts * self.sfreq
+        artefact = _artefact(self.settings, self.subject, self.body, starts, starts[1:])
+        gradient = np.zeros_like(self.gradient)
+        artefact.add_to(gradient, 0)
+        return replace(self, gradient=gradient, starts=starts, artefact=artefact)
+
+    def scaled(self, gains: F64) -> Planted:
+        """Multiply each volume's artefact, shape (n_volumes,)."""
+        gradient = self.gradient.copy()
+        edges = np.ceil(self.starts).astype(np.int64)
+        for k, gain in enumerate(gains.tolist()):
+            gradient[edges[k] : edges[k + 1]] *= np.float32(gain)
+        return replace(self, gradient=gradient)
+
+    def with_references(self, count: int = 4, noise: float = 0.1) -> Planted:
+        """Add channels of kind ``ref`` behind the ECG: the pulse artefact, and noise of ``noise`` of its size."""
+        rng = np.random.default_rng(self.settings.seed)
+        courses = self.body.heart.pulse @ rng.standard_normal((2, count)) * self.settings.pulse_v
+        seen = courses + noise * courses.std(axis=0) * rng.standard_normal(courses.shape)
+        fine = _fine(seen, self.settings, len(self.eeg))
+        nothing = np.zeros_like(fine)
+        return replace(
+            self,
+            channels=(*self.channels, *(ChannelInfo(f"CWL{i + 1}", "ref") for i in range(count))),
+            eeg=np.hstack([self.eeg, nothing]),
+            pulse=np.hstack([self.pulse, fine]),
+            gradient=np.hstack([self.gradient, nothing]),
+        )
+
 
 def plant(settings: SimulationSettings) -> Planted:
     """Draw the task run of a session.
 
-    The length is that of ``n_blocks`` blocks of ``block_s``: about 13 s more than their sum.
+    The length is that of ``n_blocks`` blocks of ``block_s``, ``lead_s``, ``start_s`` and ``stop_s``.
     """
-    for_subject, for_plan, _, for_scanner, _, for_run = np.random.default_rng(settings.seed).spawn(6)
+    for_subject, for_plan, _, _, _, for_run = np.random.default_rng(settings.seed).spawn(6)
     subject = draw_subject(settings, for_subject)
     plan = plan_runs(settings, for_plan)[-1]
     for_body, for_timing, for_export = for_run.spawn(3)
@@ -61,10 +94,7 @@ def plant(settings: SimulationSettings) -> Planted:
     body = make_physiology(settings, subject, plan, for_body, faults)
     schedule = volume_schedule(settings, plan, None)
     timing = run_timing(settings, subject, plan, schedule, faults, for_timing, for_export)
-    motion = body.motion[body.at(timing.onsets + settings.tr_s / 2)]
-    artefact = GradientArtefact(
-        settings, subject, timing.artefact, timing.artefact_stops, motion, np.random.default_rng(for_scanner)
-    )
+    artefact = _artefact(settings, subject, body, timing.artefact, timing.artefact_stops)
     n = round(plan.duration_s * settings.sfreq)
     pulse = np.zeros((len(body.state), settings.n_channels))
     pulse[:, :-1] = body.heart.pulse @ subject.pulse
@@ -82,6 +112,15 @@ def plant(settings: SimulationSettings) -> Planted:
         triggers=timing.triggers,
         artefact=artefact,
     )
+
+
+def _artefact(
+    settings: SimulationSettings, subject: Subject, body: Physiology, starts: F64, stops: F64
+) -> GradientArtefact:
+    middles = starts[:-1] / settings.sfreq + settings.tr_s / 2
+    # a generator of its own: the same template wherever the volumes begin
+    rng = np.random.default_rng(settings.seed).spawn(6)[3]
+    return GradientArtefact(settings, subject, starts, stops, body.motion[body.at(middles)], rng)
 
 
 def _fine(courses: F64, settings: SimulationSettings, n: int) -> F32:

@@ -26,6 +26,10 @@ class What(Enum):
 def bench(
     what: Annotated[list[What] | None, typer.Argument(help="What to measure; default: all but live.")] = None,
     minutes: Annotated[float, typer.Option(min=1, help="Length of the session that is replayed or run live.")] = 5.0,
+    quick: Annotated[bool, typer.Option("--quick", help="eeg: fewer and shorter sessions.")] = False,
+    real: Annotated[
+        Path | None, typer.Option(help="eeg: folder of real recordings, artefacts are planted into one.")
+    ] = None,
     keep: Annotated[Path | None, typer.Option(help="New folder that keeps what was made for it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One object, by what was measured.")] = False,
 ) -> None:
@@ -44,22 +48,26 @@ def bench(
         for each in chosen:
             folder = (Path(temporary) if keep is None else keep) / each.value
             with bar(each.value, quiet=as_json) as tell:
-                found[each.value] = _measure(each, folder, minutes, tell)
+                found[each.value] = _measure(each, folder, minutes, tell, quick=quick, real=real)
     if as_json:
         typer.echo(json.dumps({name: [figure.plain() for figure in figures] for name, figures in found.items()}))
         return
     console = Console(highlight=False)
     for name, figures in found.items():
         table = Table("", "measured", "", "bar", title=name, title_justify="left")
+        more = [column for column in ("peer", "note") if any(getattr(figure, column) for figure in figures)]
+        for column in more:
+            table.add_column({"peer": "others", "note": ""}[column], style="dim")
         for figure in figures:
-            sign = "≤" if figure.better == "less" else "≥"
-            limit = "" if figure.bar is None else f"{sign} {figure.bar:g}"
             style = "bold red" if figure.met is False else ""
-            table.add_row(figure.name, f"{figure.value:,.5g}", figure.unit, limit, style=style)
+            cells = (figure.name, f"{figure.value:,.5g}", figure.unit, figure.limit)
+            table.add_row(*cells, *(getattr(figure, column) for column in more), style=style)
         console.print(table)
 
 
-def _measure(what: What, folder: Path, minutes: float, tell: Callable[[float], None]) -> list[Figure]:
+def _measure(
+    what: What, folder: Path, minutes: float, tell: Callable[[float], None], *, quick: bool, real: Path | None
+) -> list[Figure]:
     match what:
         case What.ALIGNMENT:
             from streamer.bench.alignment import bench_alignment
@@ -68,7 +76,7 @@ def _measure(what: What, folder: Path, minutes: float, tell: Callable[[float], N
         case What.EEG:
             from streamer.bench.eeg_lane import bench_eeg_lane
 
-            return bench_eeg_lane(tell)
+            return bench_eeg_lane(tell, quick=quick, real=real)
         case What.REPLAY:
             from streamer.bench.replay import bench_replay
 

@@ -1,4 +1,4 @@
-"""``streamer calibrate RUN``: baselines and thresholds from a calibration run."""
+"""``streamer calibrate RUN``: baselines, thresholds and the eye correction from a calibration run."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def calibrate(
         "threshold_on": found.threshold_on,
         "threshold_off": found.threshold_off,
         "windows": found.n_windows,
+        "eyes": "left as they are" if found.ocular is None else found.ocular.summary,
     }
     if as_json:
         typer.echo(json.dumps(facts))

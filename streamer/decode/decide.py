@@ -58,7 +58,8 @@ class DecisionSettings(Settings):
     refractory_s: float = Field(default=3.0, gt=0, le=600)
     """No other trigger for this long, s."""
     expires_s: float = Field(default=1.0, gt=0, le=60)
-    """A trigger may be acted on until this long after the time that it speaks of, s."""
+    """A trigger may be acted on until this long after the time that it speaks of, s; what the cleaning holds the EEG
+    back is added."""
     max_per_minute: int = Field(default=12, ge=1, le=600)
     """Triggers in any 60 s."""
     action: str = Field(default="feedback", min_length=1)
@@ -231,7 +232,7 @@ class Decision:
             about=prediction.about,
             # as soon as it is known; the deadline counts from the evidence, so that a late loop stays silent
             fire_at=prediction.about,
-            expires=SessionTime(at + s.expires_s),
+            expires=SessionTime(at + s.expires_s + prediction.hold_eeg),
             reason=_reason(s, score, prediction.flags),
             flags=prediction.flags,
         )

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from scipy import signal
 
 from streamer.contracts import Settings
+from streamer.decode.grid import block_at
 from streamer.errors import ConfigError
 from streamer.messages import F32, F64, Array, CleanEeg, Flag, SessionTime
 
@@ -158,11 +159,7 @@ class BandPower:
 
     def _begin_step(self, sample: int) -> None:
         """Begin the step that holds ``sample``."""
-        self._index = math.floor(sample / self._step)
-        if math.ceil((self._index + 1) * self._step) <= sample:
-            self._index += 1
-        self._begins = math.ceil(self._index * self._step)
-        self._ends = math.ceil((self._index + 1) * self._step)
+        self._index, self._begins, self._ends = block_at(sample, self._step)
         self._missing[:] = True
         self._flags = Flag.NONE
 

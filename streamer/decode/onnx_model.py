@@ -90,7 +90,12 @@ class FusionModel:
         limits = self.card.limits
         flags = window.flags
         has_eeg, eeg_flags = self._admit(
-            0, self._eeg, window.eeg, window.age_eeg, limits.age_eeg_max_s, valid=window.eeg_valid
+            0,
+            self._eeg,
+            window.eeg,
+            window.age_eeg,
+            limits.age_eeg_max_s + window.hold_eeg,
+            valid=window.eeg_valid,
         )
         has_bold, bold_flags = self._admit(
             1, self._bold, window.bold, window.age_bold, limits.age_bold_max_s, valid=window.bold_valid
@@ -122,6 +127,7 @@ class FusionModel:
             age_eeg=window.age_eeg,
             age_bold=window.age_bold,
             flags=flags,
+            hold_eeg=window.hold_eeg,
         )
 
     def _admit(

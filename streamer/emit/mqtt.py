@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import math
 import os
 import socket
 import ssl
@@ -20,13 +19,13 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import aiomqtt
-import numpy as np
 from pydantic import Field, model_validator
 
 from streamer import wire
 from streamer.clock import Clock
 from streamer.contracts import Settings
-from streamer.messages import BoldFrame, CleanEeg, Flag, Health, Output, Prediction, SessionTime, Trigger, Veto
+from streamer.emit.preview import Fill, preview_of
+from streamer.messages import BoldFrame, CleanEeg, Feature, Health, Output, Prediction, SessionTime, Trigger, Veto
 
 _BACKOFF_S = (0.2, 5.0)
 _DRAIN_S = 1.0
@@ -53,7 +52,7 @@ class MqttSettings(Settings):
     queue_size: int = Field(default=1000, ge=1)
     """Messages kept while the broker is slow or away."""
     prediction_ttl_s: float = Field(default=1.0, gt=0)
-    """s after which a prediction is stale and is not sent any more."""
+    """s after which a prediction or a feature is stale and is not sent any more."""
     preview_s: float = Field(default=0.1, gt=0)
     """s of cleaned EEG per preview message."""
 
@@ -139,9 +138,9 @@ class MqttSink:
         self._triggers: deque[Trigger] = deque()
         self._others: deque[Output | Health | list[CleanEeg]] = deque()
         self._preview: list[CleanEeg] = []
-        self._retained: dict[str, wire.Message] = {
-            "status": wire.Status(session=session, online=True, state="STARTING"),
-        }
+        self._fill: Fill | None = None
+        online = wire.Status(session=session, online=True, state="STARTING")
+        self._retained: dict[str, wire.Message] = {"status": online}
         self._unsent = set(self._retained)
         self._lost: Counter[str] = Counter()
         self._wake = asyncio.Event()
@@ -167,14 +166,18 @@ class MqttSink:
                 return
             case Trigger():
                 self._triggers.append(item)
-            case Prediction() | Veto() | BoldFrame() | Health():
+            case Prediction() | Veto() | BoldFrame() | Feature() | Health():
                 self._others.append(item)
             case _:
                 return
         self._queued()
 
-    def publish_about(self, about: wire.About) -> None:
-        """Say what the session consists of; kept by the broker, and said again after every reconnection."""
+    def publish_about(self, about: wire.About, fill: Fill | None = None) -> None:
+        """Say what the session consists of; kept by the broker, and said again after every reconnection.
+
+        ``fill`` fills bad channels in where EEG is previewed.
+        """
+        self._fill = fill
         self._retain("about", about)
 
     def publish_status(self, state: str, detail: str = "") -> None:
@@ -182,7 +185,7 @@ class MqttSink:
         self._retain("status", wire.Status(session=self._session, online=True, state=state, detail=detail))
 
     def losses(self) -> dict[str, int]:
-        """Messages dropped so far, by kind; ``prediction_expired`` and ``trigger_expired`` came too late to be sent."""
+        """Messages dropped so far, by kind; ``..._expired`` came too late to be sent."""
         return dict(self._lost)
 
     async def run(self) -> None:
@@ -223,8 +226,8 @@ class MqttSink:
 
     def _gather(self, hop: CleanEeg) -> None:
         last = self._preview[-1] if self._preview else None
-        if last is not None and last.first_sample + len(last.data) != hop.first_sample:
-            # a preview is one stretch without a hole
+        if last is not None and (last.first_sample + len(last.data) != hop.first_sample or last.bad != hop.bad):
+            # a preview is one stretch without a hole, with the same bad channels
             self._flush_preview()
         if len(hop.data):
             self._preview.append(hop)
@@ -326,8 +329,7 @@ class MqttSink:
             self._lost["trigger_expired"] += 1
             return
         try:
-            payload = wire.encode(wire.from_trigger(self._session, trigger))
-            await client.publish(self._topic("trigger"), payload, qos=1)
+            await client.publish(self._topic("trigger"), wire.encode(wire.from_trigger(self._session, trigger)), qos=1)
         except (aiomqtt.MqttError, asyncio.CancelledError):
             # it may have arrived: consumers drop doubles by its id
             self._triggers.appendleft(trigger)
@@ -347,12 +349,11 @@ class MqttSink:
     def _message(self, item: Output | Health | list[CleanEeg]) -> tuple[str, wire.Message] | None:
         match item:
             case Prediction():
-                known = item.about if item.ready is None else item.ready
-                expires = SessionTime(known + self._settings.prediction_ttl_s)
-                if self._clock.now() > expires:
-                    self._lost["prediction_expired"] += 1
-                    return None
-                return "prediction", wire.from_prediction(item, expires)
+                expires = self._expires(item, item.about if item.ready is None else item.ready)
+                return None if expires is None else ("prediction", wire.from_prediction(item, expires))
+            case Feature():
+                expires = self._expires(item, item.about + item.delay_s if item.ready is None else item.ready)
+                return None if expires is None else (f"feature/{item.name}", wire.from_feature(item, expires))
             case Veto():
                 return "veto", wire.from_veto(item)
             case BoldFrame():
@@ -361,9 +362,17 @@ class MqttSink:
                 return "health", wire.from_health(item)
             case list():
                 about = self._retained.get("about")
-                return "preview/eeg", preview_of(item, about.eeg_sfreq if isinstance(about, wire.About) else None)
+                sfreq = about.eeg_sfreq if isinstance(about, wire.About) else None
+                return "preview/eeg", preview_of(item, sfreq, self._fill)
             case _:
                 raise TypeError(f"{type(item).__name__} has no message")
+
+    def _expires(self, item: Prediction | Feature, known: float) -> SessionTime | None:
+        expires = SessionTime(known + self._settings.prediction_ttl_s)
+        if self._clock.now() <= expires:
+            return expires
+        self._lost[f"{_kind(item)}_expired"] += 1
+        return None
 
 
 async def _listen(client: aiomqtt.Client) -> None:
@@ -373,24 +382,3 @@ async def _listen(client: aiomqtt.Client) -> None:
 
 def _kind(item: Output | Health | list[CleanEeg]) -> str:
     return "preview" if isinstance(item, list) else type(item).__name__.lower()
-
-
-def preview_of(hops: list[CleanEeg], sfreq: float | None = None) -> wire.EegPreview:
-    """Make one preview message of consecutive hops; µV with two decimals, NaN as null.
-
-    ``sfreq`` is the nominal rate, Hz; None takes it from the hops' own time stamps (0 for a single sample).
-    """
-    data = np.concatenate([hop.data for hop in hops])
-    times = np.concatenate([hop.times for hop in hops])
-    microvolts = np.round(data.T.astype(np.float64) * 1e6, 2)
-    span = float(times[-1] - times[0])
-    flags = Flag.NONE
-    for hop in hops:
-        flags |= hop.flags
-    return wire.EegPreview(
-        first_sample=hops[0].first_sample,
-        t0=float(times[0]),
-        sfreq=sfreq if sfreq is not None else round((len(times) - 1) / span, 3) if span > 0 else 0.0,
-        data_uv=[[v if math.isfinite(v) else None for v in channel] for channel in microvolts.tolist()],
-        flags=wire.flag_names(flags),
-    )

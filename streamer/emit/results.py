@@ -1,16 +1,18 @@
-"""What a session made, as plain files: decisions, triggers, vetoes, region and motion traces.
+"""What a session made, as plain files: decisions, triggers, vetoes, features, region and motion traces.
 
 ::
 
     decisions.jsonl       one object per decision
     triggers.jsonl        one object per trigger that left
     vetoes.jsonl          one object per trigger that was held back
+    features.jsonl        one object per feature besides band power; empty when none is switched on
     bold_regions.tsv      index, acquired (s), then % signal change per region
     confounds.tsv         index, then motion (mm, rad) and framewise displacement (mm) under fMRIPrep's names
 
-The objects have the fields of their records (flags by name; an age is null where there is no data of that kind) but for
-``Prediction.ready``, which is telemetry: a live run and its replay write the same bytes. TSV files say ``n/a`` for what
-is not known. Sessions of before called decisions.jsonl predictions.jsonl; they are read all the same.
+The objects have the fields of their records (flags by name; an age is null where there is no data of that kind, a
+feature's value where it is masked) but for ``ready``, which is telemetry: a live run and its replay write the same
+bytes. TSV files say ``n/a`` for what is not known. Sessions of before called decisions.jsonl predictions.jsonl; they
+are read all the same.
 """
 
 from __future__ import annotations
@@ -28,12 +30,13 @@ import msgspec
 
 from streamer.emit.file_thread import FileThread
 from streamer.errors import FormatError, RecordingError, UsageError
-from streamer.messages import BoldFrame, Flag, Output, Prediction, Trigger, Veto
+from streamer.messages import BoldFrame, Feature, Flag, Output, Prediction, Trigger, Veto
 from streamer.wire import flag_names
 
 DECISIONS = "decisions.jsonl"
 TRIGGERS = "triggers.jsonl"
 VETOES = "vetoes.jsonl"
+FEATURES = "features.jsonl"
 BOLD_REGIONS = "bold_regions.tsv"
 CONFOUNDS = "confounds.tsv"
 
@@ -42,8 +45,8 @@ _MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 
 _encoder = msgspec.json.Encoder()
 
-Result = Prediction | Trigger | Veto | BoldFrame
-T = TypeVar("T", Prediction, Trigger, Veto)
+Result = Prediction | Trigger | Veto | Feature | BoldFrame
+T = TypeVar("T", Prediction, Trigger, Veto, Feature)
 
 
 class ResultsSink:
@@ -71,7 +74,7 @@ class ResultsSink:
 
     def __init__(self, directory: Path, regions: Sequence[str], capacity: int = 8192, *, waits: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        names = (DECISIONS, TRIGGERS, VETOES, BOLD_REGIONS, CONFOUNDS)
+        names = (DECISIONS, TRIGGERS, VETOES, FEATURES, BOLD_REGIONS, CONFOUNDS)
         with ExitStack() as stack:
             try:
                 files = [stack.enter_context((directory / name).open("xb", buffering=0)) for name in names]
@@ -85,7 +88,7 @@ class ResultsSink:
 
     def put(self, item: Output) -> None:
         """Queue one result; other outputs are passed over."""
-        if isinstance(item, Prediction | Trigger | Veto | BoldFrame):
+        if isinstance(item, Prediction | Trigger | Veto | Feature | BoldFrame):
             self._thread.put(type(item).__name__.lower(), item)
 
     def losses(self) -> Mapping[str, int]:
@@ -107,6 +110,8 @@ class ResultsSink:
                 self._append(TRIGGERS, _line(item))
             case Veto():
                 self._append(VETOES, _line(item))
+            case Feature():
+                self._append(FEATURES, _line(item))
             case BoldFrame():
                 acquired = "n/a" if item.acquired is None else f"{item.acquired:.6f}"
                 self._append(BOLD_REGIONS, _row([str(item.index), acquired, *(_cell(v) for v in item.regions)]))
@@ -135,7 +140,7 @@ def _cell(value: float) -> str:
     return f"{value:.9g}" if math.isfinite(value) else "n/a"
 
 
-def _line(item: Prediction | Trigger | Veto) -> bytes:
+def _line(item: Prediction | Trigger | Veto | Feature) -> bytes:
     values = msgspec.to_builtins(item)
     values.pop("ready", None)
     if not isinstance(item, Veto):
@@ -169,6 +174,11 @@ def read_vetoes(directory: Path) -> list[Veto]:
     return _read(directory / VETOES, Veto)
 
 
+def read_features(directory: Path) -> list[Feature]:
+    """Read ``features.jsonl``: the records that were put, but for ``ready``; errors as ``read_predictions``."""
+    return _read(directory / FEATURES, Feature)
+
+
 def _read(path: Path, record: type[T]) -> list[T]:
     try:
         lines = path.read_bytes().splitlines()
@@ -181,6 +191,9 @@ def _read(path: Path, record: type[T]) -> list[T]:
             for name in ("age_eeg", "age_bold"):
                 if name in values and values[name] is None:
                     values[name] = math.inf
+            for name in ("values", "uncertainty"):
+                if isinstance(values.get(name), list):
+                    values[name] = [math.nan if value is None else value for value in values[name]]
             if "flags" in values:
                 values["flags"] = sum(Flag[name] for name in values["flags"])
             found.append(msgspec.convert(values, record, dec_hook=lambda _, value: Flag(value)))

@@ -1,4 +1,4 @@
-"""Pure reading and writing of file formats: DICOM, NIfTI, XDF, BrainVision, recordings.
+"""Pure reading and writing of file formats: DICOM, NIfTI, XDF, BrainVision, recordings; electrode positions.
 
 May import ring, contracts, messages.
 """

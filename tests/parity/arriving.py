@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 
+from streamer.bold_core import BoldCore
 from streamer.compose import make_header
 from streamer.config import Config
 from streamer.emit.clean_eeg_file import CleanEegFile
 from streamer.emit.recorder import Recorder
 from streamer.emit.results import ResultsSink
-from streamer.engine import BoldCore
 from streamer.messages import BoldFrame, EegChunk, Event, Marker, SessionTime, Volume
 from streamer.replay import open_origin, prepare
 

@@ -14,7 +14,7 @@ def fitting_card(config: Config, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     card = default_card()
     text = card.read_text(encoding="utf-8")
-    text = re.sub(r'(?m)^preprocessing = "[0-9a-f]{64}"$', f'preprocessing = "{config.preprocessing_digest()}"', text)
+    text = re.sub(r'(?m)^preprocessing = "[0-9a-f]{64}"$', f'preprocessing = "{config.model_digest()}"', text)
     for graph in card.parent.glob("*.onnx"):
         (folder / graph.name).write_bytes(graph.read_bytes())
     (folder / card.name).write_text(text, encoding="utf-8")

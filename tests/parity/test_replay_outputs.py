@@ -35,8 +35,9 @@ SMALL = SimulationSettings(
     seed=5, sfreq=1000.0, grid=(24, 24, 12), voxel_mm=(8.0, 8.0, 5.0), calibration_s=24.0, n_blocks=2, block_s=8.0
 )
 WRITTEN = {
-    "decisions.jsonl", "triggers.jsonl", "vetoes.jsonl", "bold_regions.tsv", "confounds.tsv", "quality.json",
-    "summary.json", "timings.json", "clean_eeg.vhdr", "clean_eeg.eeg", "clean_eeg.vmrk", "clean_eeg.tsv",
+    "decisions.jsonl", "triggers.jsonl", "vetoes.jsonl", "features.jsonl", "bold_regions.tsv", "confounds.tsv",
+    "quality.json", "summary.json", "timings.json",
+    "clean_eeg.vhdr", "clean_eeg.eeg", "clean_eeg.vmrk", "clean_eeg.tsv",
 }  # fmt: skip
 SAME_LIVE = WRITTEN - {"quality.json", "summary.json", "timings.json"}
 

@@ -14,20 +14,67 @@ from streamer.bench.replay import bench_replay
 
 pytestmark = pytest.mark.system
 
+OF_TIME = ("of a core", "processing of", "age of", "start-up")
 
-def test_the_table_as_json():
+
+@pytest.mark.timeout(240)
+def test_the_eeg_table_as_json():
     done = subprocess.run(
-        [sys.executable, "-m", "streamer", "bench", "eeg", "--json"],
+        [sys.executable, "-m", "streamer", "bench", "eeg", "--quick", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=230,
+        check=True,
+    )
+    table = {figure["name"]: figure for figure in json.loads(done.stdout)["eeg"]}
+    for row in (
+        "TR 2 s: gradient residual error, synced",
+        "TR 2 s: gradient residual error with pulse artefact, fast",
+        "TR 2 s: slice harmonics against true EEG, synced",
+        "TR 2 s: 10 ppm, no hold, slice harmonics",
+        "TR 2 s: 50 ppm, no hold, slice harmonics",
+        "TR 2 s: jitter up to 100 µs, 64 ms hold, slice harmonics",
+        "TR 2 s: error from volume k+2 on after a 20 ms dropout",
+        "TR 2 s: error from volume k+2 on after a lost trigger",
+        "TR 2 s: planted alpha",
+        "TR 2 s: first corrected volume",
+        "R peaks, clean: F1 within 25 ms",
+        "R peaks, T wave 1.2 R, inverted, gradient residue: F1 within 25 ms",
+        "pulse, fast: theta",
+        "pulse, balanced: theta",
+        "pulse, best: alpha",
+        "age of a cleaned sample, oldest of 20 ms, p99",
+        "whole lane, 64 channels at 5 kHz, 20 ms chunks",
+        "start-up, a process's start to the first cleaned sample",
+    ):
+        assert "bar" in table[row], row
+    assert all(isinstance(figure["value"], float) for figure in table.values())
+    error = table["TR 2 s: gradient residual error, synced"]
+    assert 0.5 < error["value"] <= error["bar"]
+    assert "NeuXus" in error["peer"]
+    assert "N 25" in error["note"]
+    # how fast it is depends on what else the machine does; how well it cleans does not
+    missed = [name for name, figure in table.items() if figure.get("met") is False and not is_of_time(figure)]
+    assert missed == []
+
+
+def is_of_time(figure: dict[str, object]) -> bool:
+    return any(part in f"{figure['name']} {figure['unit']}" for part in OF_TIME)
+
+
+def test_the_table_for_people_says_what_is_not_reached():
+    done = subprocess.run(
+        [sys.executable, "-m", "streamer", "bench", "alignment"],
         capture_output=True,
         text=True,
         timeout=55,
         check=True,
+        env={"PATH": "", "COLUMNS": "200"},
     )
-    table = json.loads(done.stdout)["eeg"]
-    assert all(isinstance(figure["value"], float) for figure in table)
-    held = {figure["name"]: figure for figure in table}["gradient residual against sd/√N"]
-    assert 0.5 < held["value"] < 3
-    assert held["met"] is (held["value"] <= held["bar"])
+    assert "markers at a wrong sample" in done.stdout
+    assert "≤ 0" in done.stdout
+    # nobody else's figures are known here: no column for them
+    assert "others" not in done.stdout
 
 
 def test_alignment_reaches_its_bars():

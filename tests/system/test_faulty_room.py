@@ -53,7 +53,15 @@ def run_live(config: Config, out: Path, rig_arguments: list[str]) -> tuple[dict[
 
 def replays_to_the_same_bytes(folder: Path, again: Path) -> None:
     replay_to(folder, config_for(folder, None), again)
-    for name in ("decisions.jsonl", "triggers.jsonl", "vetoes.jsonl", "bold_regions.tsv", "confounds.tsv"):
+    results = (
+        "decisions.jsonl",
+        "triggers.jsonl",
+        "vetoes.jsonl",
+        "features.jsonl",
+        "bold_regions.tsv",
+        "confounds.tsv",
+    )
+    for name in results:
         assert (folder / name).read_bytes() == (again / name).read_bytes(), name
 
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import getpass
 import json
+import math
 import socket
 import statistics
 import sys
@@ -23,6 +24,7 @@ from streamer.emit.mqtt import MqttSettings, MqttSink
 from streamer.messages import (
     BoldFrame,
     CleanEeg,
+    Feature,
     Flag,
     Health,
     Prediction,
@@ -66,6 +68,12 @@ def trigger(seq: int, expires: float = 1001.0) -> Trigger:
 def frame(index: int) -> BoldFrame:
     one = np.array([0.5], np.float32)
     return BoldFrame(index, "s", one, one, np.zeros(6), 0.1, 2.0, SessionTime(990.0), SessionTime(1000.0))
+
+
+def feature(name: str, about: float) -> Feature:
+    return Feature(
+        name, 9, SessionTime(about), 0.25, ("envelope_v", "phase_rad"), (1e-5, math.nan), (), True, Flag.UNCALIBRATED
+    )
 
 
 def hop(first: int, n: int = 2) -> CleanEeg:
@@ -147,6 +155,8 @@ async def test_a_foreign_client_reads_everything(kind: str) -> None:
             sink.put(prediction(7))
             sink.put(trigger(3))
             sink.put(Veto(8, "motion", SessionTime(999.0)))
+            sink.put(feature("phase.oz", 999.5))
+            sink.put(feature("tangent", 998.5))
             sink.put(frame(4))
             sink.put(Health(State.RUNNING, SessionTime(1.0), {"chunks": 5}, {}, {"eeg": (0.1, 0.5)}, {}))
             sink.put(Window(0, *[SessionTime(0.0)] * 2, np.zeros((1, 1)), np.zeros((1, 1)), 0, 0, True, True))
@@ -165,6 +175,9 @@ async def test_a_foreign_client_reads_everything(kind: str) -> None:
     assert [t["id"] for t in heard.of("trigger")] == [f"{session}/3"]
     assert [q for topic, q, _, _ in heard.lines if topic.endswith("trigger")] == [1]
     assert heard.of("veto")[0]["reason"] == "motion"
+    assert heard.of("feature/phase.oz")[0]["values"] == [1e-5, None]
+    assert heard.of("feature/phase.oz")[0]["expires"] == 1000.75
+    assert not heard.of("feature/tangent")
     assert heard.of("bold")[0]["regions"] == [0.5]
     assert heard.of("health")[0]["counts"] == {"chunks": 5}
     assert heard.of("about")[0]["channels"] == [{"name": "Fp1", "kind": "eeg"}, {"name": "Pz", "kind": "eeg"}]
@@ -173,7 +186,7 @@ async def test_a_foreign_client_reads_everything(kind: str) -> None:
     assert [p["first_sample"] for p in previews] == [0, 26, 52]
     assert [v for p in previews for v in p["data_uv"][0]] == list(range(60))
     assert previews[0]["sfreq"] == 250.0
-    assert sink.losses() == {}
+    assert sink.losses() == {"feature_expired": 1}
 
 
 @pytest.mark.parametrize("kind", KINDS)

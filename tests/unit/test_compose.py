@@ -12,7 +12,7 @@ from streamer.messages import ChannelInfo
 def test_the_model_that_ships_fits_the_settings_that_ship():
     parts = compose(Config())
     assert parts.card is not None
-    assert parts.card.card.preprocessing == Config().preprocessing_digest()
+    assert parts.card.card.preprocessing == Config().model_digest()
 
 
 @pytest.mark.parametrize(

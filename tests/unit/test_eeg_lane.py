@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from streamer.clean.eeg.channels import BadChannels, ChannelSettings
+from streamer.clean.eeg.channels.channels import BadChannels, ChannelSettings
 from streamer.clean.eeg.hops import HopBlocks
 from streamer.clean.eeg.lane import EegLane, EegLaneSettings
 from streamer.errors import ConfigError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamer.clean.eeg.gradient import GradientSettings
+from streamer.clean.eeg.gradient.gradient import GradientSettings
 from streamer.clean.eeg.lane import EegLaneSettings
 from streamer.engine import EegCore, EngineSettings
 from streamer.messages import (

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import signal
 
+from streamer.clean.eeg.channels.reference import average_reference
 from streamer.clean.eeg.decimate import Decimator, design
 from streamer.clean.eeg.filters import SosFilter, bandpass, highpass, notch, sos_delay_s
-from streamer.clean.eeg.reference import average_reference
 
 
 def noise(n: int, n_channels: int = 3, seed: int = 0) -> np.ndarray:

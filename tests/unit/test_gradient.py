@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamer.clean.eeg.gradient import Gradient, GradientSettings, Span
+from streamer.clean.eeg.gradient.gradient import Corrected, Gradient, GradientSettings, Span
 from streamer.messages import Flag
 
 SFREQ = 1000.0
@@ -16,22 +16,23 @@ def eeg(n: int, seed: int = 0) -> np.ndarray:
     return (np.random.default_rng(seed).standard_normal((n, N_CHANNELS)) * SD).astype(np.float32)
 
 
-def volume(length: int, seed: int = 3) -> np.ndarray:
-    """One volume of artefact, about 3 mV peak to peak: slice harmonics, weighted per channel."""
+def artefact(t: np.ndarray, period: float = TR, seed: int = 3) -> np.ndarray:
+    """The artefact at times ``t`` (samples) after its volume began: about 3 mV peak to peak, 16 even shots."""
     rng = np.random.default_rng(seed)
-    t = np.arange(length)
-    out = np.zeros((length, N_CHANNELS))
+    out = np.zeros((len(t), N_CHANNELS))
     for k in range(1, 10):
-        out += np.cos(2 * np.pi * 16 * k * t / length + rng.uniform(0, 6))[:, None] * rng.uniform(0.5, 1.5, N_CHANNELS)
-    return 3e-3 * out / np.ptp(out)
+        phase, size = rng.uniform(0, 6), rng.uniform(0.5, 1.5, N_CHANNELS)
+        out += np.cos(2 * np.pi * 16 * k * t / period + phase)[:, None] * size
+    return 3e-3 * out / 20
 
 
-def scan(anchors: list[int], n: int, length: int = TR) -> np.ndarray:
-    out = np.zeros((n + length, N_CHANNELS))
-    one = volume(length)
-    for a, b in zip(anchors, [*anchors[1:], anchors[-1] + length], strict=True):
-        out[a:b] = one[: b - a] if b - a <= length else np.concatenate([one, one[: b - a - length]])
-    return out[:n].astype(np.float32)
+def scan(anchors: list[float] | list[int], n: int, period: float = TR) -> np.ndarray:
+    """Volumes that begin at ``anchors``, the last one period long."""
+    out = np.zeros((n, N_CHANNELS))
+    for a, b in zip(anchors, [*anchors[1:], anchors[-1] + period], strict=True):
+        at = np.arange(int(np.ceil(a)), min(n, int(np.ceil(b))))
+        out[at] = artefact(at - a, period)
+    return out.astype(np.float32)
 
 
 def run(
@@ -52,11 +53,17 @@ def run(
             gradient.trigger(waiting.pop(0)[1])
         if lost is not None and lost.start <= a < lost.stop:
             continue
-        got, spans = gradient(a, data[a : a + size])
-        out[a : a + size] = got
+        put(gradient(a, data[a : a + size]), out, flags)
+    put(gradient.flush(), out, flags)
+    return gradient, out, flags
+
+
+def put(pieces: list[Corrected], out: np.ndarray, flags: np.ndarray) -> None:
+    for first, data, spans, *_ in pieces:
+        out[first : first + len(data)] = data
+        assert [spans[0].start, spans[-1].stop] == [first, first + len(data)]
         for start, stop, flag in spans:
             flags[start:stop] = int(flag)
-    return gradient, out, flags
 
 
 def rms(x: np.ndarray) -> float:
@@ -88,7 +95,9 @@ def test_warming_ends_when_the_smallest_template_is_there() -> None:
     assert (flags[100 : 100 + 4 * TR] == int(Flag.WARMING)).all()
     assert not flags[100 + 4 * TR :].any()
     assert rms(out[100 + 4 * TR :]) < 1.2 * SD * np.sqrt(1 + 1 / 4)
-    assert rms(out[100 : 100 + 4 * TR]) > 30 * SD
+    # the third volume is the first that is corrected
+    assert rms(out[100 : 100 + 2 * TR]) > 30 * SD
+    assert rms(out[100 + 2 * TR : 100 + 4 * TR]) < 1.2 * SD * np.sqrt(1 + 1 / 2)
 
 
 def test_without_triggers_everything_passes_unflagged() -> None:
@@ -150,24 +159,23 @@ def test_a_gap_over_the_trigger_itself_is_survived() -> None:
 
 def test_repetition_times_that_are_no_whole_number_of_samples() -> None:
     n = 30 * TR
-    anchors = [round(k * 1000.5) for k in range(29)]
+    places = [k * 1000.5 for k in range(29)]
+    anchors = [round(p) for p in places]
     truth = eeg(n)
-    _, out, flags = run(truth + scan(anchors, n, 1001), {max(0, a - 20): a for a in anchors})
+    _, out, flags = run(truth + scan(places, n, 1000.5), {max(0, a - 20): a for a in anchors})
     late = slice(anchors[20], anchors[28])
     assert not flags[late].any()
     assert rms(out[late] - truth[late]) <= 1.15 * SD / np.sqrt(19)
 
 
-def test_late_triggers_off_their_prediction_by_a_sample_still_fill_the_template() -> None:
+def test_late_triggers_of_volumes_between_samples_still_fill_the_template() -> None:
     n = 30 * TR
-    anchors = [round(k * 1000.5) for k in range(29)]
+    places = [k * 1000.5 for k in range(29)]
     truth = eeg(n)
-    gradient, out, _ = run(truth + scan(anchors, n, 1001), {a + 100: a for a in anchors})
+    gradient, out, _ = run(truth + scan(places, n, 1000.5), {round(p) + 100: round(p) for p in places})
     assert gradient.epochs == 25
-    # from where the trigger has come, the correction is exact again
-    for k in (24, 25, 26):
-        part = slice(anchors[k] + 140, anchors[k + 1] - 1)
-        assert rms(out[part] - truth[part]) <= 1.3 * SD / np.sqrt(22)
+    late = slice(round(places[20]), round(places[27]))
+    assert rms(out[late] - truth[late]) <= 1.15 * SD / np.sqrt(19)
 
 
 def test_spoiled_samples_do_not_enter() -> None:
@@ -179,7 +187,7 @@ def test_spoiled_samples_do_not_enter() -> None:
     for a in anchors:
         gradient.trigger(a)
     gradient.spoil(9 * TR + 300, 9 * TR + 310)
-    out, _ = gradient(0, data)
+    ((_, out, *_),) = gradient(0, data)
     assert rms(out[10 * TR :]) < 1.3 * SD
 
 
@@ -188,9 +196,20 @@ def test_when_the_scanner_stops_the_correction_stops_too() -> None:
     anchors = list(range(0, 8 * TR, TR))
     truth = eeg(n)
     gradient, out, flags = run(truth + scan(anchors, n), on_time(anchors))
-    assert (flags[8 * TR + 40 :] == int(Flag.UNSYNCED)).all()
-    np.testing.assert_array_equal(out[8 * TR + 40 :], truth[8 * TR + 40 :])
+    wrong = np.flatnonzero((out[8 * TR :] != truth[8 * TR :]).any(axis=1))
+    assert len(wrong) <= 20
+    # what follows a wrong subtraction is flagged, so that filters are given time; then quiet EEG is what it is
+    assert flags[8 * TR + len(wrong) + 50] == int(Flag.UNSYNCED)
+    assert not flags[8 * TR + 200 :].any()
     assert not gradient.synced
+
+
+def test_with_a_hold_the_correction_stops_in_time() -> None:
+    n = 16 * TR
+    anchors = list(range(0, 8 * TR, TR))
+    truth = eeg(n)
+    _, out, _ = run(truth + scan(anchors, n), on_time(anchors), GradientSettings(hold_s=0.064))
+    np.testing.assert_array_equal(out[8 * TR :], truth[8 * TR :])
 
 
 def test_when_only_the_triggers_stop_it_coasts_and_then_says_so() -> None:
@@ -200,8 +219,8 @@ def test_when_only_the_triggers_stop_it_coasts_and_then_says_so() -> None:
     _, out, flags = run(truth + scan(anchors, n), on_time(anchors[:8]))
     assert not flags[5 * TR : 11 * TR].any()
     assert rms(out[8 * TR : 11 * TR] - truth[8 * TR : 11 * TR]) < 1.15 * SD / np.sqrt(7)
-    # the template is two samples longer than the volume
-    assert (flags[11 * TR + 2 :] == int(Flag.UNSYNCED)).all()
+    # the template is three samples longer than the volume
+    assert (flags[11 * TR + 3 :] == int(Flag.UNSYNCED)).all()
 
 
 def test_another_sequence_is_learned_anew() -> None:
@@ -221,7 +240,19 @@ def test_one_stray_trigger_does_not_pass_for_a_scan_for_ever() -> None:
     n = 10 * TR
     _, _, flags = run(eeg(n), {0: 0})
     assert flags[0] == int(Flag.WARMING)
-    assert flags[-1] == int(Flag.UNSYNCED)
+    assert flags[-1] == int(Flag.NONE)
+
+
+@pytest.mark.parametrize("size", [1, 20, 333])
+def test_gradients_without_triggers_are_heard(size: int) -> None:
+    n = 9 * TR
+    truth = eeg(n)
+    noise = scan([float(k) for k in range(2 * TR, 5 * TR, TR)], n)
+    _, out, flags = run(truth + noise, {}, size=size)
+    assert not flags[: 2 * TR].any()
+    assert (flags[2 * TR + 20 : 5 * TR] == int(Flag.UNSYNCED)).all()
+    assert not flags[5 * TR + 200 :].any()
+    np.testing.assert_array_equal(out, truth + noise)
 
 
 def test_a_trigger_that_comes_twice_is_ignored() -> None:
@@ -238,12 +269,12 @@ def test_the_template_does_not_drift() -> None:
     n = 60 * TR
     anchors = list(range(0, n, TR))
     data = eeg(n) + scan(anchors, n)
-    gradient, _, _ = run(data, on_time(anchors), size=1000)
-    template = gradient._template
+    gradient, out, _ = run(data, on_time(anchors), GradientSettings(follow_gain=False), size=1000)
+    template = gradient._learning._template
     assert template is not None
-    direct = np.mean([data[e.first : e.first + e.length] for e in template.epochs], axis=0, dtype=np.float64)
-    done = data[-TR:] - run(data, on_time(anchors), size=1000)[1][-TR:]
-    np.testing.assert_allclose(done, direct, atol=1e-9)
+    epochs, weights = [data[e.base : e.base + TR] for e in template.epochs], [e.weight for e in template.epochs]
+    direct = sum(w.astype(np.float64) * e for w, e in zip(weights, epochs, strict=True)) / np.sum(weights, axis=0)
+    np.testing.assert_allclose(data[-TR:] - out[-TR:], direct, atol=5e-9)
 
 
 def test_a_planted_rhythm_off_the_volume_rate_is_kept() -> None:
@@ -261,5 +292,17 @@ def test_a_planted_rhythm_off_the_volume_rate_is_kept() -> None:
 def test_spans_cover_every_sample_once() -> None:
     gradient = Gradient(GradientSettings(), SFREQ, 1)
     gradient.trigger(30)
-    _, spans = gradient(0, np.zeros((100, 1), np.float32))
+    ((_, _, spans, *_),) = gradient(0, np.zeros((100, 1), np.float32))
     assert spans == [Span(0, 30, Flag.NONE), Span(30, 100, Flag.WARMING)]
+
+
+def test_samples_lost_between_the_first_two_triggers_tell_no_period() -> None:
+    gradient = Gradient(GradientSettings(), 1000.0, 2)
+    rng = np.random.default_rng(0)
+    for first in range(0, 8000, 100):
+        if first in {300, 400}:
+            continue
+        if first % 1000 == 100:
+            gradient.trigger(first)
+        gradient(first, (1e-5 * rng.standard_normal((100, 2))).astype(np.float32))
+    assert gradient.rhythm.tr_s == pytest.approx(1.0)

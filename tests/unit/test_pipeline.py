@@ -55,7 +55,7 @@ def test_a_model_is_made_that_fits_the_session_it_was_made_for(tmp_path: Path, k
     loaded = load_card(tmp_path / "default.toml")
     assert loaded == made.loaded
     card = loaded.card
-    assert fit_problems(card, CHANNELS, REGIONS, config.preprocessing_digest()) == []
+    assert fit_problems(card, CHANNELS, REGIONS, config.model_digest()) == []
     assert fit_problems(card, CHANNELS, REGIONS, "0" * 64) != []
     assert card.training.train == ("s0", "s1", "s2")
     assert (card.training.validation, card.training.test) == (("s3",), ("s4",))

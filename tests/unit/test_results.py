@@ -13,13 +13,15 @@ import pytest
 from streamer.emit.quality import QualityTally
 from streamer.emit.results import (
     DECISIONS,
+    FEATURES,
     ResultsSink,
+    read_features,
     read_predictions,
     read_triggers,
     read_vetoes,
 )
 from streamer.errors import FormatError, RecordingError, UsageError
-from streamer.messages import BoldFrame, CleanEeg, Flag, Prediction, SessionTime, Trigger, Veto, Window
+from streamer.messages import BoldFrame, CleanEeg, Feature, Flag, Prediction, SessionTime, Trigger, Veto, Window
 
 
 def prediction(seq: int, **changes: object) -> Prediction:
@@ -100,6 +102,24 @@ def test_tables_have_the_fields_names(tmp_path: Path) -> None:
     assert tuple(confounds[0])[1:] == wanted
     assert [float(confounds[0][name]) for name in wanted] == [0.1, -0.2, 0.3, 0.01, -0.02, 0.03, 0.1]
     assert confounds[1]["framewise_displacement"] == "n/a"
+
+
+def test_features_come_back_but_for_when_they_were_known(tmp_path: Path) -> None:
+    seen = Feature(
+        "tangent", 500, SessionTime(1e5 + 1 / 3), 1.02, ("Oz", "O1~Oz"), (0.1 + 0.2, -1e-9), (), True, Flag.UNCALIBRATED
+    )
+    masked = replace(seen, values=(math.nan, 0.5), uncertainty=(0.1, math.nan), valid=False)
+    for folder, ready in (("live", SessionTime(1e5 + 2.0)), ("replay", SessionTime(0.0))):
+        sink = ResultsSink(tmp_path / folder, [])
+        for item in (seen, masked):
+            sink.put(replace(item, ready=ready))
+        sink.finish()
+    assert (tmp_path / "live" / FEATURES).read_bytes() == (tmp_path / "replay" / FEATURES).read_bytes()
+    first, second = read_features(tmp_path / "live")
+    assert first == seen
+    np.testing.assert_array_equal(second.values, masked.values)
+    np.testing.assert_array_equal(second.uncertainty, masked.uncertainty)
+    assert replace(second, values=(), uncertainty=()) == replace(masked, values=(), uncertainty=())
 
 
 def test_results_are_never_overwritten(tmp_path: Path) -> None:

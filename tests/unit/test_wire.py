@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer import wire
-from streamer.emit.mqtt import preview_of
+from streamer.emit.preview import preview_of
 from streamer.errors import FormatError
-from streamer.messages import BoldFrame, CleanEeg, Flag, Health, Prediction, SessionTime, State, Trigger, Veto
+from streamer.messages import BoldFrame, CleanEeg, Feature, Flag, Health, Prediction, SessionTime, State, Trigger, Veto
 
 T = SessionTime(1e5 + 1 / 3)
+FEATURE = Feature(
+    "phase.oz", 2500, SessionTime(T - 0.5), 0.25, ("envelope_v", "phase_rad"), (1e-5, math.nan), (1e-6, math.inf),
+    False, Flag.WARMING, T,
+)  # fmt: skip
 
 
 def hop(first: int, data: np.ndarray, flags: Flag = Flag.NONE) -> CleanEeg:
@@ -47,6 +52,7 @@ def messages() -> list[wire.Message]:
         wire.from_bold(frame),
         preview_of([hop(10, np.array([[1e-6, np.nan]]), Flag.GAP), hop(11, np.array([[2e-6, -3.14159e-6]]))]),
         wire.from_health(health),
+        wire.from_feature(FEATURE, T),
     ]
 
 
@@ -61,7 +67,7 @@ def test_every_message_comes_back_and_is_plain_json() -> None:
 
 
 def test_what_is_not_known_is_null() -> None:
-    _, _, prediction, trigger, _, bold, preview, _ = messages()
+    _, _, prediction, trigger, _, bold, preview, _, feature = messages()
     assert isinstance(prediction, wire.PredictionMessage)
     assert prediction.age_bold_s is None
     assert prediction.probabilities == {"rest": 0.25, "task": 0.75}
@@ -71,6 +77,10 @@ def test_what_is_not_known_is_null() -> None:
     assert isinstance(bold, wire.BoldMessage)
     assert bold.regions == [0.5, None]
     assert (bold.motion_mm, bold.motion_rad) == ([0.0, 1.0, 2.0], [3.0, 4.0, 5.0])
+    assert isinstance(feature, wire.FeatureMessage)
+    assert (feature.values, feature.uncertainty) == ([1e-5, None], [1e-6, None])
+    assert (feature.age_s, feature.flags, feature.valid) == (pytest.approx(0.5), ["WARMING"], False)
+    assert wire.from_feature(replace(FEATURE, ready=None), T).age_s is None
     assert isinstance(preview, wire.EegPreview)
     assert wire.decode(wire.encode(preview)).data_uv == [[1.0, 2.0], [None, -3.14]]  # type: ignore[union-attr]
 

@@ -96,6 +96,11 @@ class Decimator:
         """Forget the past: the next sample is taken as what was there before."""
         self._past = None
 
+    def phase_rad(self, at_hz: float) -> float:
+        """Phase of the response at ``at_hz``, rad."""
+        at: Any = [at_hz]
+        return float(np.angle(signal.freqz(self.taps, worN=at, fs=self._sfreq)[1][0]))
+
     def delay_s(self, at_hz: float) -> float:
         """Group delay at ``at_hz``, s."""
         if len(self.taps) == 1:

@@ -58,6 +58,13 @@ def notch(line_hz: float, sfreq: float, quality: float = 30.0) -> F64:
     return cast("F64", signal.tf2sos(*signal.iirnotch(line_hz, quality, fs=sfreq)))
 
 
+def sos_phase_rad(sos: F64, at_hz: float, sfreq: float) -> float:
+    """Phase of a cascade's response at ``at_hz``, rad."""
+    at: Any = np.array([at_hz])
+    response = cast("F64", signal.freqz_sos(sos, worN=at, fs=sfreq)[1])
+    return float(np.angle(response)[0])
+
+
 def sos_delay_s(sos: F64, at_hz: float, sfreq: float) -> float:
     """Group delay of a cascade at ``at_hz``, s."""
     step = 0.01

@@ -2,58 +2,40 @@
 
 ::
 
-    grid chunk ─ hops ─ high-pass ─ gradient ─ decimate ─ band-pass, notch ─ average reference ─ CleanEeg
-                                        │                         └ bad channels ┘
-    volume trigger ─────────────────────┘
+    5 kHz    grid chunk ─ hops ─ high-pass ─ gradient ─ residual ─ decimate ─┐      front.py
+             volume trigger, pose ──────────────┘  ▲                         │
+                                                   └── pulse estimate ──┐    │      front.py
+    250 Hz   CleanEeg ─ reference ─ ocular ─ line ─ band-pass ─ pulse ──┴────┘      back.py
 
-Everything is causal, and every output sample is made by the same operations on the same numbers however the input was
-chunked.
+The pulse artefact that was found is taken out of the samples that later gradient templates are made of: the one loop
+in the lane, from 250 Hz back to 5 kHz. It closes over a volume at least, so that nothing waits for it.
+
+Everything is causal but for declared holds, and every output sample is made by the same operations on the same numbers
+however the input was chunked.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
-from streamer.clean.eeg.channels import BadChannels, ChannelSettings
-from streamer.clean.eeg.decimate import Decimator
-from streamer.clean.eeg.filters import SosFilter, bandpass, highpass, notch, sos_delay_s
-from streamer.clean.eeg.gradient import Gradient, GradientSettings, Span
+from streamer.clean.eeg.back import Back
+from streamer.clean.eeg.front import Front
+from streamer.clean.eeg.gradient.sync import SyncWatch
 from streamer.clean.eeg.hops import HopBlocks, Hops
-from streamer.clean.eeg.reference import average_reference
-from streamer.contracts import Settings
+from streamer.clean.eeg.lane_settings import EegLaneSettings
+from streamer.clean.eeg.ocular import OcularFit
+from streamer.clean.eeg.quality.quality import EegFigures
 from streamer.errors import ConfigError
-from streamer.messages import F32, F64, Array, ChannelInfo, CleanEeg, EegChunk, Flag
+from streamer.messages import F64, ChannelInfo, CleanEeg, EegChunk, Flag
 
-DELAY_HZ = 10.0
-"""Delays are declared and corrected at this frequency, Hz."""
+__all__ = ["EegLane", "EegLaneSettings", "EegQuality"]
 
-
-class EegLaneSettings(Settings):
-    """How the EEG is cleaned."""
-
-    hop_s: float = Field(default=0.004, gt=0)
-    """Length of a hop, s; rounded to a whole number of output samples."""
-    rate_hz: float = Field(default=250.0, gt=0)
-    """The output rate is the input rate over the whole number that comes nearest to this, Hz."""
-    gradient: GradientSettings = GradientSettings()
-    """The gradient artefact."""
-    band_hz: tuple[float, float] = (1.0, 40.0)
-    """Edges of the band-pass, Hz."""
-    line_hz: Literal[50, 60] | None = None
-    """Mains frequency to notch out, Hz."""
-    channels: ChannelSettings = ChannelSettings()
-    """Bad channels."""
-    reference: Literal["average", "none"] = "average"
-    """Reference of the output."""
-    settle_s: float = Field(default=1.0, ge=0)
-    """Output is flagged ``WARMING`` for this long after a start, a gap or uncorrected samples, s."""
-    bridge_s: float = Field(default=10.0, ge=0)
-    """The high-pass keeps its baseline over gaps up to this, s: a new one would be taken from the artefact's midst."""
+JITTER_US = 5.0
+"""From here on a hold serves: it costs 1.5 dB at the slice harmonics."""
+DRIFT_MAX_PPM = 100.0
+"""No crystal is further off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +49,32 @@ class EegQuality:
     """Whether gradient correction is on."""
     bad_channels: tuple[str, ...]
     clipped_hops: int
-    """Hops so far with a clipped channel."""
+    """Output samples so far with a clipped channel."""
     gaps: int
     """Restarts of the filters so far."""
     triggers_ignored: int
     """Volume triggers too close to another, or too late."""
+    reasons: dict[str, tuple[str, ...]]
+    """What is wrong with each bad channel."""
+    figures: EegFigures | None
+    """What is left of the artefacts; None before the first were known."""
+    notes: tuple[str, ...]
+    """What the operator should know."""
 
-
-_UNCORRECTED = Flag.WARMING | Flag.UNSYNCED
+    def overall(self) -> dict[str, float]:
+        """Sum up as numbers by name; NaN while not known."""
+        unknown = float("nan")
+        out = {
+            "template_epochs": float(self.template_epochs),
+            "template_age_s": unknown if self.template_age_s is None else self.template_age_s,
+            "bad_channels": float(len(self.bad_channels)),
+        }
+        f = self.figures
+        for name in ("slice_residual_db", "pulse_residual_db", "line_50_db", "line_60_db"):
+            out[name] = unknown if f is None else getattr(f, name).median
+        for name in ("heart_rate_bpm", "r_confidence"):
+            out[name] = unknown if f is None else getattr(f, name).now
+        return out
 
 
 class EegLane:
@@ -87,14 +87,22 @@ class EegLane:
         Rate of the grid, Hz.
     channels : tuple of ChannelInfo
         Of the incoming chunks. Only those of kind ``eeg`` come out; all are corrected for the gradient.
+    ocular : OcularFit or None
+        Takes eye artefacts out, as fitted on a calibration run.
 
     Raises
     ------
     ConfigError
-        If there is no EEG channel, or the band does not fit below half the output rate.
+        If there is no EEG channel, or the settings do not fit the stream.
     """
 
-    def __init__(self, settings: EegLaneSettings, sfreq: float, channels: tuple[ChannelInfo, ...]) -> None:
+    def __init__(
+        self,
+        settings: EegLaneSettings,
+        sfreq: float,
+        channels: tuple[ChannelInfo, ...],
+        ocular: OcularFit | None = None,
+    ) -> None:
         self.settings = settings
         self.factor = max(1, round(sfreq / settings.rate_hz))
         """Input samples per output sample."""
@@ -112,50 +120,91 @@ class EegLane:
         if problems:
             raise ConfigError("EEG lane", problems)
         hop = self.factor * max(1, round(settings.hop_s * self.sfreq_out))
-        self._sfreq = sfreq
-        self._eeg = np.array([i for i, c in enumerate(channels) if c.kind == "eeg"])
         self._hops = HopBlocks(hop, len(channels))
-        self._highpass = SosFilter(highpass(settings.gradient.highpass_hz, sfreq))
-        self._gradient = Gradient(settings.gradient, sfreq, len(channels)) if settings.gradient.enabled else None
-        self._decimate = Decimator(sfreq, self.factor, len(channels))
-        sos = bandpass(low, high, self.sfreq_out)
-        if settings.line_hz is not None and settings.line_hz < self.sfreq_out / 2:
-            sos = np.concatenate([sos, notch(settings.line_hz, self.sfreq_out)])
-        self._filter = SosFilter(sos)
-        self._bad = BadChannels(settings.channels, self.sfreq_out, len(self.channels))
-        self._good: Array = np.arange(len(self.channels))
-        self.delay_s = (
-            sos_delay_s(self._highpass.sos, DELAY_HZ, sfreq)
-            + self._decimate.delay_s(DELAY_HZ)
-            + sos_delay_s(sos, DELAY_HZ, self.sfreq_out)
-        )
-        """Delay of the whole lane at 10 Hz, s; the output's times are corrected for it."""
-        self._settle = round(settings.settle_s * sfreq)
-        self._bridge = round(settings.bridge_s * sfreq)
-        self._next: int | None = None
-        self._warm_until = 0
-        self._last = np.zeros(len(channels), np.float32)
-        self._clipped_hops = 0
-        self._gaps = 0
+        self._front = Front(settings, sfreq, self.factor, channels)
+        self._back = Back(settings, self.sfreq_out, self.factor, channels, self._front.hold_s, ocular)
+        self._block = self._back.bad_channels.block * self.factor
+        self.delay_s = self._front.delay_s + self._back.delay_s
+        """Delay of all filters at 10 Hz, s; the output's times are corrected for it."""
+        self.hold_s = self._back.hold_s
+        """By how much the output is held back on purpose, s: it is so much older when it comes."""
+        self._sync = SyncWatch(sfreq)
+        self._clock = self._sync.status(0)
+
+    @property
+    def head(self) -> tuple[ChannelInfo, ...]:
+        """The channels on the head: EEG, then EOG."""
+        return self._back.head
+
+    @property
+    def unmixed(self) -> list[F64] | None:
+        """Set to a list to collect what ocular correction is fitted on: clean, filtered EEG and EOG, V, (n, n_head)."""
+        return self._back.unmixed
+
+    @unmixed.setter
+    def unmixed(self, stretches: list[F64] | None) -> None:
+        self._back.unmixed = stretches
 
     @property
     def quality(self) -> EegQuality:
         """How the lane is doing now."""
-        gradient = self._gradient
+        gradient = self._front.gradient
         return EegQuality(
             template_epochs=0 if gradient is None else gradient.epochs,
             template_age_s=None if gradient is None else gradient.age_s,
             synced=gradient is not None and gradient.synced,
-            bad_channels=tuple(self.channels[i].name for i in np.flatnonzero(self._bad.bad)),
-            clipped_hops=self._clipped_hops,
-            gaps=self._gaps,
+            bad_channels=tuple(self.channels[i].name for i in np.flatnonzero(self._back.bad_channels.bad)),
+            clipped_hops=self._front.clipped_outputs,
+            gaps=self._front.gaps,
             triggers_ignored=0 if gradient is None else gradient.ignored,
+            reasons=self._back.bad_channels.reasons([c.name for c in self.channels]),
+            figures=self._back.monitor.figures,
+            notes=self._notes(),
         )
+
+    @property
+    def bad_shares(self) -> dict[str, dict[str, float]]:
+        """In which share of the session each channel was bad, and why."""
+        return self._back.bad_channels.shares([c.name for c in self.channels])
+
+    def _notes(self) -> tuple[str, ...]:
+        notes: list[str] = []
+        gradient = self._front.gradient
+        if gradient is not None and self._clock.clock in {"lost", "free"}:
+            notes.append(self._clock.sentence)
+        if gradient is not None and gradient.hold == 0 and (gradient.rhythm.jitter_us or 0.0) > JITTER_US:
+            notes.append(
+                f"volumes jitter by {gradient.rhythm.jitter_us:.0f} µs: clean.eeg.gradient.hold_s = 0.064 would help"
+            )
+        if self._back.note:
+            notes.append(self._back.note)
+        if self._back.reference.note:
+            notes.append(self._back.reference.note)
+        return tuple(notes)
+
+    def phase_rad(self, at_hz: float) -> float:
+        """Phase that the filters leave at ``at_hz`` once their delay at 10 Hz is taken off the times, rad."""
+        return self._front.phase_rad(at_hz) + self._back.phase_rad(at_hz) + 2 * np.pi * at_hz * self.delay_s
 
     def trigger(self, sample: int) -> None:
         """Take a volume trigger at grid index ``sample``; before, with or after the chunk that holds it."""
-        if self._gradient is not None:
-            self._gradient.trigger(sample)
+        self._sync.trigger(sample)
+        if self._front.gradient is not None:
+            self._front.gradient.trigger(sample)
+
+    def marker(self, label: str, sample: int) -> None:
+        """Take another marker: the amplifier's ``Sync On`` tells that it hears the scanner's clock."""
+        self._sync.marker(label, sample)
+
+    def pose(self, sample: int, motion: F64) -> None:
+        """Take the head's pose in the volume that began at ``sample``: mm and rad, shape (6,)."""
+        if self._front.gradient is not None:
+            self._front.gradient.pose(sample, motion)
+
+    def new_series(self, sample: int) -> None:
+        """Another series of volumes began at ``sample``: its artefact is another."""
+        if self._front.gradient is not None:
+            self._front.gradient.forget(sample)
 
     def chunk(self, chunk: EegChunk) -> list[CleanEeg]:
         """Take a chunk on the grid; give the samples that it completes, one record per stretch of equal flags.
@@ -167,136 +216,37 @@ class EegLane:
         if hops is None:
             return []
         out: list[CleanEeg] = []
-        # channels are judged between blocks, so that no call may reach over the end of one
-        block = self._bad.block * self.factor
         start, n = 0, len(hops.data)
         while start < n:
-            stop = min(n, start + block - (hops.first + start) % block)
-            piece = hops if stop - start == n else _piece(hops, start, stop)
-            out.extend(self._clean(piece))
+            at = hops.first + start
+            if at % self._block == 0:
+                self._compare_notes(at)
+            stop = min(n, start + self._block - at % self._block)
+            for decimated in self._front(hops if stop - start == n else _piece(hops, start, stop)):
+                records, pulses = self._back(decimated)
+                out += records
+                for pulse in pulses:
+                    # the loop from 250 Hz back to 5 kHz: templates to come are made without the pulse artefact
+                    self._front.without_pulse(pulse.first, pulse.estimate)
             start = stop
         return out
 
-    def _clean(self, hops: Hops) -> list[CleanEeg]:
-        first, after = hops.first, hops.after
-        if self._next is None:
-            self._warm_until = first + self._settle
-        elif first != self._next or after & Flag.GAP:
-            self._restart(first, after)
-        self._next = first + len(hops.data)
-        data, holes = self._filled(first, hops.data)
-        clipped = self._clipping(first, data)
-        slow = self._highpass(data).astype(np.float32)
-        if self._gradient is None:
-            fast, spans = slow, [Span(first, self._next, Flag.NONE)]
-        else:
-            fast, spans = self._gradient(first, slow)
-        filtered = self._filter(np.take(self._decimate(fast), self._eeg, axis=1))
-        flags = self._flags(hops, spans, clipped, holes)
-        n_clipped = None if clipped is None else clipped[:, self._eeg].sum(axis=0)
-        dirty = bool((flags & int(_UNCORRECTED | Flag.GAP)).any())
-        index = first // self.factor
-        out = average_reference(filtered, self._good) if self.settings.reference == "average" else filtered
-        self._bad(index, filtered, n_clipped, dirty=dirty)
-        self._good = np.flatnonzero(~self._bad.bad)
-        times = hops.times[self.factor - 1 :: self.factor] - self.delay_s
-        return self._records(index, out.astype(np.float32), times, flags)
-
-    def _restart(self, first: int, after: Flag) -> None:
-        assert self._next is not None
-        self._gaps += 1
-        self._decimate.reset()
-        self._filter.reset()
-        lost_clock = bool(after & Flag.CLOCK_STEP)
-        if lost_clock or first - self._next > self._bridge:
-            self._highpass.reset()
-        if lost_clock and self._gradient is not None:
-            self._gradient.lose()
-        self._warm_until = first + self._settle
-
-    def _filled(self, first: int, data: F32) -> tuple[F32, Array | None]:
-        """Replace what is no number by the last value; say per output sample where most channels had none."""
-        finite = np.isfinite(data)
-        if finite.all():
-            self._last = data[-1]
-            return data, None
-        bad = ~finite
-        data = data.copy()
-        rows = np.maximum.accumulate(np.where(bad, -1, np.arange(len(data))[:, None]), axis=0)
-        held = np.where(rows >= 0, np.take_along_axis(data, np.maximum(rows, 0), axis=0), self._last)
-        data[bad] = held[bad]
-        self._last = data[-1]
-        most: Array = np.asarray(2 * bad.sum(axis=1) > data.shape[1])
-        holes: Array = np.any(most.reshape(-1, self.factor), axis=1)
-        if not holes.any():
-            return data, None
-        self._spoil(first, holes)
-        return data, holes
-
-    def _clipping(self, first: int, data: F32) -> Array | None:
-        """Find clipped channels per output sample, shape (n, n_channels) bool; None when there are none."""
-        rail = self.settings.channels.rail_v
-        if rail is None or (data.max() < rail and data.min() > -rail):
-            return None
-        beyond: Array = np.asarray(np.abs(data) >= rail)
-        clipped: Array = np.any(beyond.reshape(-1, self.factor, data.shape[1]), axis=1)
-        good = self._eeg[self._good]
-        hit: Array = np.any(clipped[:, good], axis=1)
-        self._clipped_hops += int(hit.sum())
-        self._spoil(first, hit)
-        return clipped
-
-    def _spoil(self, first: int, outputs: Array) -> None:
-        """Keep the raw samples of these output samples (bool) out of the gradient template."""
-        if self._gradient is not None:
-            for i in np.flatnonzero(outputs).tolist():
-                self._gradient.spoil(first + i * self.factor, first + (i + 1) * self.factor)
-
-    def _flags(self, hops: Hops, spans: list[Span], clipped: Array | None, holes: Array | None) -> Array:
-        """Flags per output sample, int."""
-        first, factor = hops.first, self.factor
-        flags = np.full(len(hops.data) // factor, int(hops.flags))
-        flags[0] |= int(hops.after)
-        if clipped is not None:
-            flags[clipped[:, self._eeg[self._good]].any(axis=1)] |= int(Flag.CLIPPED)
-        if self._bad.bad.sum() > self.settings.channels.bad_max * len(self.channels):
-            flags |= int(Flag.BAD_CHANNELS)
-        wrong = [(span.start, span.stop, span.flags) for span in spans if span.flags]
-        if holes is not None:
-            at = (first + np.flatnonzero(holes) * factor).tolist()
-            wrong += [(start, start + factor, Flag.GAP) for start in at]
-        if wrong or self._warm_until > first:
-            uncorrected = np.zeros(len(flags), dtype=bool)
-            settling = np.zeros(len(flags), dtype=bool)
-            settling[_outputs(first, self._warm_until, first, factor)] = True
-            for start, stop, flag in wrong:
-                stretch = _outputs(start, stop, first, factor)
-                flags[stretch] |= int(flag)
-                uncorrected[stretch] = True
-                settling[_outputs(stop, stop + self._settle, first, factor)] = True
-                self._warm_until = max(self._warm_until, stop + self._settle)
-            flags[settling & ~uncorrected] |= int(Flag.WARMING)
-        return flags
-
-    def _records(self, index: int, data: F32, times: F64, flags: Array) -> list[CleanEeg]:
-        cuts = [0, *(np.flatnonzero(np.diff(flags)) + 1).tolist(), len(flags)]
-        return [
-            CleanEeg(
-                data=data[a:b],
-                times=times[a:b],
-                first_sample=index + a,
-                sample_end=(index + b) * self.factor,
-                flags=Flag(int(flags[a])),
-            )
-            for a, b in pairwise(cuts)
-        ]
+    def _compare_notes(self, at: int) -> None:
+        # between blocks only: else it would depend on the chunking when one half hears what the other found
+        self._front.good = self._back.good
+        self._back.look_at_pulse()
+        gradient = self._front.gradient
+        if gradient is None:
+            return
+        tr, slices, ppm, jitter_us = gradient.rhythm
+        self._back.rpeaks.scanner(tr)
+        self._back.monitor.rhythm(at // self.factor, tr, slices / tr if tr and slices else None)
+        # a TR that is no whole number of ms looks like a drift of hundreds of ppm
+        drift = ppm if ppm is not None and abs(ppm) < DRIFT_MAX_PPM else None
+        self._sync.artefact(drift, None if jitter_us is None else 1e-6 * jitter_us)
+        self._clock = self._sync.status(at)
 
 
 def _piece(hops: Hops, start: int, stop: int) -> Hops:
     after = hops.after if start == 0 else Flag.NONE
     return Hops(hops.first + start, hops.data[start:stop], hops.times[start:stop], hops.flags, after)
-
-
-def _outputs(start: int, stop: int, first: int, factor: int) -> slice:
-    """Output samples that raw samples ``start`` to ``stop`` reach into, counted from ``first``."""
-    return slice(max(0, (start - first) // factor), max(0, -(-(stop - first) // factor)))

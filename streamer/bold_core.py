@@ -1,0 +1,70 @@
+"""The BOLD lane as a core of its own: it runs in another process than the EEG's.
+
+::
+
+    BoldCore   Volume ─ motion ─ regions ─ BoldFrame
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamer.clean.bold.lane import BoldLane, BoldLaneSettings
+from streamer.errors import FormatError
+from streamer.formats.nifti import LabelImage
+from streamer.messages import F32, F64, Array, Event, Output, Volume
+
+
+class BoldCore:
+    """The BOLD lane as a core: volumes in, frames out.
+
+    A volume that cannot be used (another grid in mid-run) is refused: it is counted in ``refused``, with the reason in
+    ``reasons``, and the run goes on.
+    """
+
+    def __init__(self, lane: BoldLane) -> None:
+        self.lane = lane
+        self.refused = 0
+        self.reasons: list[str] = []
+
+    def feed(self, event: Event) -> list[Output]:
+        """Take one event; give a frame for a volume that can be used."""
+        if not isinstance(event, Volume):
+            return []
+        try:
+            return [self.lane(event)]
+        except FormatError as error:
+            self.refused += 1
+            self.reasons.append(str(error))
+            return []
+
+
+@dataclass(frozen=True)
+class BoldSetup:
+    """All that the BOLD core is made with; travels to its process."""
+
+    settings: BoldLaneSettings
+    labels: LabelImage | None
+    reference: tuple[Array, F64] | None = None
+    """Volume and affine that motion is measured against; None takes the run's first volume."""
+    baseline: F32 | None = None
+    """Mean intensity per region from a calibration run; None takes the run's first seconds."""
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Names of the regions, in order."""
+        return self.labels.names if self.labels is not None else ("brain",)
+
+    def core(self) -> BoldCore:
+        """Make the core."""
+        labels = self.labels
+        return BoldCore(
+            BoldLane(
+                self.settings,
+                None if labels is None else labels.data,
+                None if labels is None else labels.affine,
+                self.regions,
+                self.reference,
+                self.baseline,
+            )
+        )

@@ -1,0 +1,145 @@
+"""The reference of the output: the mean over good channels, or named electrodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from streamer.contracts import Settings
+from streamer.errors import ConfigError
+from streamer.messages import F64, Array
+
+
+class ReferenceSettings(Settings):
+    """What the EEG is referred to. The kind alone may be given as plain text."""
+
+    kind: Literal["average", "linked", "none"] = "average"
+    """``average``: the mean of the good channels. ``linked``: the mean of ``linked``; where those are all bad, the
+    average. ``none``: as recorded."""
+    linked: tuple[str, ...] = Field(default=("TP9", "TP10"), min_length=1)
+    """EEG channels whose mean is the reference under ``linked``: two, as linked mastoids, or a single one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_kind(cls, given: Any) -> Any:
+        return {"kind": given} if isinstance(given, str) else given
+
+
+class Reference:
+    """Refer EEG to another reference.
+
+    What is subtracted changes only with ``good``. Only EEG channels may be given: an ECG in the mean would be in every
+    channel.
+
+    Parameters
+    ----------
+    settings : ReferenceSettings
+    channel_names : sequence of str
+        Of the columns that will come.
+
+    Raises
+    ------
+    ConfigError
+        If a channel to link is none of them, or is named twice.
+    """
+
+    def __init__(self, settings: ReferenceSettings, channel_names: Sequence[str]) -> None:
+        self.settings = settings
+        self._names = tuple(channel_names)
+        self._linked: tuple[int, ...] = ()
+        if settings.kind == "linked":
+            self._linked = _indices(settings.linked, self._names)
+        self._good: Array | None = None
+        self._minus: Array = np.empty(0, np.int64)
+        self.note = ""
+        """How it differs from what is set, for the operator; empty when it does not."""
+        self.fell_back = False
+        """Whether the output has another reference than what is set: its amplitudes are not those that a model
+        learnt."""
+
+    def __call__(self, data: F64, good: Array) -> F64:
+        """Refer samples.
+
+        Parameters
+        ----------
+        data : ndarray, float64, shape (n_times, n_channels)
+            V.
+        good : ndarray of int
+            Indices of the good channels.
+
+        Returns
+        -------
+        ndarray, float64, shape (n_times, n_channels)
+            With nothing to refer to (an average of fewer than two channels), the data as it is.
+        """
+        if self._good is None or not np.array_equal(good, self._good):
+            self._good = np.array(good, np.int64)
+            self._choose(self._good)
+        return _minus_mean(data, self._minus) if len(self._minus) else data
+
+    def _choose(self, good: Array) -> None:
+        self.note, self.fell_back = "", False
+        if self.settings.kind == "none":
+            return
+        usable = set(good.tolist())
+        kept = [i for i in self._linked if i in usable]
+        if kept:
+            self._minus = np.array(kept, np.int64)
+            if len(kept) < len(self._linked):
+                lost = _listed([self._names[i] for i in self._linked if i not in usable])
+                self.note = f"reference: {lost} bad, {_listed([self._names[i] for i in kept])} alone"
+            return
+        self._minus = good if len(good) > 1 else np.empty(0, np.int64)
+        instead = "the average of the good channels instead" if len(good) > 1 else "as recorded"
+        if self._linked:
+            self.note = f"reference: {_listed([self._names[i] for i in self._linked])} bad, {instead}"
+            self.fell_back = True
+        elif len(good) <= 1:
+            self.note = f"reference: fewer than two good channels, {instead}"
+            self.fell_back = True
+
+
+def average_reference(data: F64, good: Array) -> F64:
+    """Subtract the mean of the good channels from every channel.
+
+    Parameters
+    ----------
+    data : ndarray, float64, shape (n_times, n_channels)
+        V.
+    good : ndarray of int
+        Indices of the channels that enter the mean; with fewer than two, the data is given back as it is.
+
+    Returns
+    -------
+    ndarray, float64, shape (n_times, n_channels)
+    """
+    return _minus_mean(data, good) if len(good) > 1 else data
+
+
+def _minus_mean(data: F64, which: Array) -> F64:
+    # row by row over contiguous values: a sample's mean does not depend on how many samples come along
+    mean = np.add.reduce(np.take(data, which, axis=1), axis=1, keepdims=True) / len(which)
+    return data - mean
+
+
+def _indices(wanted: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
+    problems: list[str] = []
+    by_lower = {name.lower(): name for name in names}
+    for name in dict.fromkeys(wanted):
+        if name not in names:
+            close = [by_lower[m] for m in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
+            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
+            problems.append(f"linked: {name!r} is no EEG channel of this stream; {hint}")
+        if wanted.count(name) > 1:
+            problems.append(f"linked: {name!r} is named {wanted.count(name)} times: expected once")
+    if problems:
+        raise ConfigError("EEG reference", problems)
+    return tuple(names.index(name) for name in wanted)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(names)

@@ -1,0 +1,1 @@
+"""The gradient artefact: aligned templates, what is left of it, and whose clock it runs by."""

@@ -1,0 +1,1 @@
+"""How clean the cleaned EEG is, while it is cleaned."""

@@ -1,0 +1,55 @@
+"""Cleaned EEG as it is looked at: bad channels filled in from their neighbours, and named."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+
+from streamer import wire
+from streamer.messages import F32, Array, CleanEeg, Flag
+
+
+class Fill(Protocol):
+    """Fills bad channels in, for display only."""
+
+    def __call__(self, data: F32, bad: Array) -> F32:
+        """Take V, shape (n_times, n_channels), and which channels are bad, bool; give the same with those filled in."""
+        ...
+
+    @property
+    def filled(self) -> Array:
+        """Indices of the channels that the last call filled in."""
+        ...
+
+
+def preview_of(hops: list[CleanEeg], sfreq: float | None = None, fill: Fill | None = None) -> wire.EegPreview:
+    """Make one preview message of consecutive hops with the same bad channels; µV with two decimals, NaN as null.
+
+    ``sfreq`` is the nominal rate, Hz; None takes it from the hops' own time stamps (0 for a single sample).
+    """
+    data = np.concatenate([hop.data for hop in hops])
+    times = np.concatenate([hop.times for hop in hops])
+    bad = list(hops[0].bad)
+    interpolated: list[int] = []
+    if bad and fill is not None:
+        mask = np.zeros(data.shape[1], dtype=bool)
+        mask[bad] = True
+        data = fill(data, mask)
+        interpolated = fill.filled.tolist()
+    microvolts = np.round(data.T.astype(np.float64) * 1e6, 2)
+    span = float(times[-1] - times[0])
+    flags = Flag.NONE
+    for hop in hops:
+        flags |= hop.flags
+    return wire.EegPreview(
+        first_sample=hops[0].first_sample,
+        t0=float(times[0]),
+        sfreq=sfreq if sfreq is not None else round((len(times) - 1) / span, 3) if span > 0 else 0.0,
+        data_uv=[[v if math.isfinite(v) else None for v in channel] for channel in microvolts.tolist()],
+        flags=wire.flag_names(flags),
+        bad=bad,
+        interpolated=interpolated,
+        hold_s=hops[0].hold,
+    )
