@@ -305,4 +305,4 @@ def test_samples_lost_between_the_first_two_triggers_tell_no_period() -> None:
         if first % 1000 == 100:
             gradient.trigger(first)
         gradient(first, (1e-5 * rng.standard_normal((100, 2))).astype(np.float32))
-    assert gradient.rhythm.tr_s == pytest.approx(1.0)
+    assert gradient.rhythm.tr_s == pytest.approx(1.0, rel=0.01)

@@ -170,7 +170,8 @@ class Back:
                 self._ocular.leave_out(bad)
 
     def _records(self, first: int, data: F32, times: F64, flags: Array) -> list[CleanEeg]:
-        cuts = [0, *(np.flatnonzero(np.diff(flags)) + 1).tolist(), len(flags)]
+        changes: list[int] = [] if (flags == flags[0]).all() else (np.flatnonzero(np.diff(flags)) + 1).tolist()
+        cuts = [0, *changes, len(flags)]
         return [
             CleanEeg(
                 data=data[a:b],

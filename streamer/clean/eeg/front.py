@@ -131,11 +131,11 @@ class Front:
         """
         if self.gradient is None:
             return
-        at, fine = self._upsample(first, estimate)
-        if fine.any():
-            everywhere = np.zeros((len(fine), self._n_channels), np.float32)
-            everywhere[:, self._head] = fine
-            self.gradient.without_pulse(at, everywhere)
+        everywhere = np.zeros((len(estimate), self._n_channels), np.float32)
+        everywhere[:, self._head] = estimate
+        at, fine = self._upsample(first, everywhere)
+        if fine is not None:
+            self.gradient.without_pulse(at, fine)
 
     def _begin_baseline(self, hops: Hops) -> None:
         """Keep the high-pass's own swing out of the template, where it had to begin in the midst of the artefact."""
@@ -248,6 +248,10 @@ class Front:
 
     def _with_spans(self, first: int, flags: Array, spans: list[Span]) -> Array:
         """Add what holds for raw samples, and ``WARMING`` while the filters settle after something wrong."""
+        # the usual case, that nothing is wrong or was a while ago
+        late = first - self._last_wrong > self._settle
+        if late and not self._after and not (flags & int(Flag.GAP)).any() and not any(span.flags for span in spans):
+            return flags
         flags = flags.copy()
         wrong: Array = np.asarray((flags & int(Flag.GAP)) != 0)
         for span in spans:
