@@ -167,3 +167,21 @@ def test_labels_come_out_in_the_order_in_which_they_went_in() -> None:
     assert queue.take(4, 2).flags.tolist() == [1, 1]
     with pytest.raises(ValueError, match="not there"):
         queue.take(6, 1)
+
+
+@hypothesis_settings(max_examples=4, deadline=None)
+@given(size=st.sampled_from([20, 77, 1000, 10_000, 20_000]), mode=st.sampled_from(["fast", "best"]))
+def test_chunks_longer_than_a_volume_change_nothing(size: int, mode: str) -> None:
+    short = plant(
+        SimulationSettings(seed=4, n_channels=11, tr_s=0.8, grid=(16, 16, 16), multiband=2, n_blocks=2, block_s=8.0)
+    )
+    n = round(20 * short.sfreq)
+    parts = [short.eeg[:n], short.pulse[:n], short.gradient[:n]]
+    triggers = [t for t in short.triggers.tolist() if t < n]
+    outputs: list[np.ndarray] = []
+    for length in (500, size):
+        lane = EegLane(EegLaneSettings.model_validate({"pulse": {"mode": mode}}), short.sfreq, short.channels)
+        for trigger in triggers:
+            lane.trigger(trigger)
+        outputs.append(joined([c for chunk in chunks(parts, length, short.sfreq) for c in lane.chunk(chunk)]))
+    assert np.array_equal(*outputs)

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from streamer.clean.eeg.filters import SosFilter, highpass, sos_delay_s, sos_pha
 from streamer.clean.eeg.gradient.corrected import Corrected, Span
 from streamer.clean.eeg.gradient.gradient import Gradient
 from streamer.clean.eeg.gradient.residual import Residual
+from streamer.clean.eeg.heart.pulse import PulseOut
 from streamer.clean.eeg.hops import Hops
 from streamer.clean.eeg.labels import LabelQueue, Labels
 from streamer.clean.eeg.lane_settings import DELAY_HZ, EegLaneSettings
@@ -119,23 +121,22 @@ class Front:
         """Give what is held back."""
         return [] if self.gradient is None else [self._decimated(piece) for piece in self.gradient.flush()]
 
-    def without_pulse(self, first: int, estimate: F64) -> None:
-        """Take the pulse artefact out of the samples that later gradient templates are made of.
-
-        Parameters
-        ----------
-        first : int
-            Index of the first on the decimated grid.
-        estimate : ndarray, float64, shape (n, n_head)
-            V, EEG then EOG channels.
-        """
-        if self.gradient is None:
+    def without_pulse(self, found: Sequence[PulseOut]) -> None:
+        """Take the pulse artefact out of the samples that later gradient templates are made of."""
+        gradient, start = self.gradient, 0
+        if gradient is None:
             return
-        everywhere = np.zeros((len(estimate), self._n_channels), np.float32)
-        everywhere[:, self._head] = estimate
-        at, fine = self._upsample(first, everywhere)
-        if fine is not None:
-            self.gradient.without_pulse(at, fine)
+        for stop in range(1, len(found) + 1):
+            before = found[stop - 1]
+            if stop < len(found) and found[stop].first == before.first + len(before.estimate):
+                continue
+            estimate = np.concatenate([out.estimate for out in found[start:stop]])
+            everywhere = np.zeros((len(estimate), self._n_channels), np.float32)
+            everywhere[:, self._head] = estimate
+            at, fine = self._upsample(found[start].first, everywhere)
+            if fine is not None:
+                gradient.without_pulse(at, fine)
+            start = stop
 
     def _begin_baseline(self, hops: Hops) -> None:
         """Keep the high-pass's own swing out of the template, where it had to begin in the midst of the artefact."""

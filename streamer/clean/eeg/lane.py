@@ -23,6 +23,7 @@ import numpy as np
 from streamer.clean.eeg.back import Back
 from streamer.clean.eeg.front import Front
 from streamer.clean.eeg.gradient.sync import SyncWatch
+from streamer.clean.eeg.heart.pulse import PulseOut
 from streamer.clean.eeg.hops import HopBlocks, Hops
 from streamer.clean.eeg.lane_settings import EegLaneSettings
 from streamer.clean.eeg.ocular import OcularFit
@@ -32,6 +33,8 @@ from streamer.messages import F64, ChannelInfo, CleanEeg, EegChunk, Flag
 
 __all__ = ["EegLane", "EegLaneSettings", "EegQuality"]
 
+PART_S = 0.1
+"""Samples go through the lane in parts of at most this length, s."""
 JITTER_US = 5.0
 """From here on a hold serves: it costs 1.5 dB at the slice harmonics."""
 DRIFT_MAX_PPM = 100.0
@@ -124,6 +127,9 @@ class EegLane:
         self._front = Front(settings, sfreq, self.factor, channels)
         self._back = Back(settings, self.sfreq_out, self.factor, channels, self._front.hold_s, ocular)
         self._block = self._back.bad_channels.block * self.factor
+        # at absolute places only, whatever the chunks: what was found in one part goes back before the next
+        self._pulses: list[PulseOut] = []
+        self._part = hop * max(1, round(PART_S * sfreq / hop))
         self.delay_s = self._front.delay_s + self._back.delay_s
         """Delay of all filters at 10 Hz, s; the output's times are corrected for it."""
         self.hold_s = self._back.hold_s
@@ -221,13 +227,15 @@ class EegLane:
             at = hops.first + start
             if at % self._block == 0:
                 self._compare_notes(at)
-            stop = min(n, start + self._block - at % self._block)
+            if at % self._part == 0:
+                # the loop from 250 Hz back to 5 kHz: templates to come are made without the pulse artefact
+                self._front.without_pulse(self._pulses)
+                self._pulses.clear()
+            stop = min(n, start + self._block - at % self._block, start + self._part - at % self._part)
             for decimated in self._front(hops if stop - start == n else _piece(hops, start, stop)):
                 records, pulses = self._back(decimated)
                 out += records
-                for pulse in pulses:
-                    # the loop from 250 Hz back to 5 kHz: templates to come are made without the pulse artefact
-                    self._front.without_pulse(pulse.first, pulse.estimate)
+                self._pulses += pulses
             start = stop
         return out
 
