@@ -296,3 +296,20 @@ def test_one_channel_with_a_burst_does_not_spoil_its_template() -> None:
     truth[9 * TR + 500 : 9 * TR + 1500, 2] += 400e-6 * np.sin(np.arange(1000) * np.pi / 1000)
     got, _ = error(truth + scan(places, n), truth, places, 10)
     assert got < 1.5 * SD / np.sqrt(10)
+
+
+def test_a_trigger_just_after_the_forecast_confirms_the_volume_and_begins_no_other() -> None:
+    n = 14 * TR
+    truth = eeg(n)
+    # the forecast lies in the chunk before the one that brings the trigger
+    places = 100.0 + np.arange(13) * TR - 0.9
+    data = truth + scan(places, n)
+    gradient = Gradient(GradientSettings(), SFREQ, N_CHANNELS)
+    out = np.empty_like(data, np.float32)
+    for at in range(0, n, 100):
+        if (at - 100) % TR == 0 and at >= 100 and at < 100 + 13 * TR:
+            gradient.trigger(at)
+        ((_, out[at : at + 100], *_),) = gradient(at, data[at : at + 100].astype(np.float32))
+    assert gradient.epochs == 13
+    late = slice(9 * TR, 12 * TR)
+    assert np.sqrt(np.mean((out[late] - truth[late]) ** 2)) < 1.15 * truth[late].std() / np.sqrt(8)

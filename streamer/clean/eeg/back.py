@@ -102,7 +102,7 @@ class Back:
         return sos_phase_rad(self._band.sos, at_hz, self._sfreq) + self._line.phase_rad(at_hz)
 
     def look_at_pulse(self) -> None:
-        """See whether beats come, and whether enough were learnt from; between blocks only."""
+        """See whether beats come, and whether enough were learnt from; at absolute places only."""
         beats = self.rpeaks.quality.source != "none"
         self._learns_pulse = beats and self.pulse.warming
         lost = not beats and self._mode in {"fast", "balanced", "best"}

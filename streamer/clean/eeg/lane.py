@@ -231,6 +231,7 @@ class EegLane:
                 # the loop from 250 Hz back to 5 kHz: templates to come are made without the pulse artefact
                 self._front.without_pulse(self._pulses)
                 self._pulses.clear()
+                self._back.look_at_pulse()
             stop = min(n, start + self._block - at % self._block, start + self._part - at % self._part)
             for decimated in self._front(hops if stop - start == n else _piece(hops, start, stop)):
                 records, pulses = self._back(decimated)
@@ -242,7 +243,6 @@ class EegLane:
     def _compare_notes(self, at: int) -> None:
         # between blocks only: else it would depend on the chunking when one half hears what the other found
         self._front.good = self._back.good
-        self._back.look_at_pulse()
         gradient = self._front.gradient
         if gradient is None:
             return

@@ -345,6 +345,7 @@ class Gradient:
         """Take in a trigger: of the volume that begins at ``boundary``, or that began before."""
         anchors, volume = self._anchors, self._volume
         n = anchors.fits(trigger, loose=self._loose)
+        near = max(anchors.tolerance, anchors.slack)
         if n is None and volume is not None and self._explained(volume):
             # the sequence goes on: whatever made this pulse, it begins no volume
             n = 0
@@ -359,8 +360,8 @@ class Gradient:
             self._leaving, self._volume = volume, Volume(0, trigger, 0.0, 1.0, trigger)
         elif n == 0 or volume is None:
             anchors.ignored += 1
-        elif boundary is None and trigger <= volume.base + max(anchors.tolerance, anchors.slack):
-            if volume.trigger is not None or trigger < volume.base - max(anchors.tolerance, anchors.slack):
+        elif (boundary is None or volume.trigger is None) and trigger <= volume.base + near:
+            if volume.trigger is not None or trigger < volume.base - near:
                 anchors.ignored += 1
                 return
             anchors.confirm(trigger, n, counted=not self._loose)
