@@ -62,12 +62,13 @@ def is_of_time(figure: dict[str, object]) -> bool:
     return any(part in f"{figure['name']} {figure['unit']}" for part in OF_TIME)
 
 
+@pytest.mark.timeout(240)
 def test_the_table_for_people_says_what_is_not_reached():
     done = subprocess.run(
         [sys.executable, "-m", "streamer", "bench", "alignment"],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=230,
         check=True,
         env={"PATH": "", "COLUMNS": "200"},
     )
