@@ -93,8 +93,7 @@ def _fit_eyes(origin: Origin, config: Config, progress: Callable[[float], None])
         progress(origin.fraction(event.received))
     head, n_eeg = lane.head, len(lane.channels)
     data = np.concatenate([np.empty((0, len(head))), *clean])
-    bad = lane.quality.bad_channels
-    return fit_ocular(data[:, :n_eeg], data[:, n_eeg:], head, lane.sfreq_out, wanted, bad=bad)
+    return fit_ocular(data[:, :n_eeg], data[:, n_eeg:], head, lane.sfreq_out, wanted, bad=lane.bad_channels)
 
 
 def _measure(origin: Origin, config: Config, eyes: OcularFit | None, progress: Callable[[float], None]) -> Calibration:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from streamer.align.eeg_time import EegTimelineSettings
 from streamer.align.triggers import TriggerSettings
 from streamer.align.windows import WindowSettings
 from streamer.clean.bold.lane import BoldLaneSettings
-from streamer.clean.eeg.lane import EegLaneSettings
+from streamer.clean.eeg.lane_settings import EegLaneSettings
 from streamer.contracts import Settings
 from streamer.decode.card import preprocessing_digest
 from streamer.decode.decide import DecisionSettings
@@ -187,11 +188,7 @@ class Config(Settings):
 
     def preprocessing_digest(self) -> str:
         """Digest of all that shapes windows: a calibration serves the very settings that it was made with."""
-        plain = self.plain()
-        eeg = {name: value for name, value in plain["clean"]["eeg"].items() if name != "quality"}
-        return preprocessing_digest(
-            {"eeg": eeg, "bold": plain["clean"]["bold"], "features": plain["features"], "windows": plain["windows"]}
-        )
+        return self._digest(lambda name: name != "quality")
 
     def model_digest(self) -> str:
         """Digest of what a model's inputs mean: band, rate, reference, features, windows, and how BOLD is made.
@@ -199,8 +196,12 @@ class Config(Settings):
         How artefacts are taken out is not in it: a model learns what clean EEG says, and may be served EEG that was
         cleaned in another way. The participant's baseline comes from a calibration with the session's own settings.
         """
+        return self._digest(lambda name: name in {"rate_hz", "band_hz", "reference"})
+
+    def _digest(self, counts: Callable[[str], bool]) -> str:
+        """Digest of what shapes windows; of the EEG lane's settings those whose name counts."""
         plain = self.plain()
-        eeg = {name: plain["clean"]["eeg"][name] for name in ("rate_hz", "band_hz", "reference")}
+        eeg = {name: value for name, value in plain["clean"]["eeg"].items() if counts(name)}
         return preprocessing_digest(
             {"eeg": eeg, "bold": plain["clean"]["bold"], "features": plain["features"], "windows": plain["windows"]}
         )

@@ -33,7 +33,8 @@ from streamer.align.triggers import TriggerSettings, TriggerTrain
 from streamer.align.volume_match import VolumeMatcher
 from streamer.align.volume_starts import VolumeStarts
 from streamer.align.windows import WindowBuilder, WindowSettings
-from streamer.clean.eeg.lane import EegLane, EegLaneSettings
+from streamer.clean.eeg.lane import EegLane
+from streamer.clean.eeg.lane_settings import EegLaneSettings
 from streamer.clean.eeg.ocular import OcularFit
 from streamer.contracts import Settings
 from streamer.decode.baseline import PowerBaseline, RunningBaseline, log_power

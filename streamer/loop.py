@@ -88,7 +88,7 @@ class Loop:
             self.journal.record(self.number, event)
         self.number += 1
         outputs = self.core.feed(event)
-        self.tally.take(outputs, lambda: self.core.lane.quality.bad_channels)
+        self.tally.take(outputs, lambda: self.core.lane.bad_channels)
         for output in outputs:
             self._hand_out(output)
         return outputs

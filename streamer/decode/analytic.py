@@ -1,4 +1,4 @@
-"""Narrow bands of the EEG: virtual channels, band-pass and complex demodulation, block by block with carried state."""
+"""Narrow bands of the EEG: virtual channels and complex demodulation, block by block with carried state."""
 
 from __future__ import annotations
 
@@ -59,40 +59,6 @@ class VirtualChannels:
         used: Array = whole | (self._one_sign & (left >= _LEAST_WEIGHT * self._sums))
         gain = np.where(used, self._sums / np.where(used, left, 1.0), 0.0)
         return block.data @ (self._weights * gain[:, None]).T, used
-
-
-class Bandpass:
-    """Causal Butterworth band-pass of order 2.
-
-    Parameters
-    ----------
-    low_hz, high_hz : float
-    sfreq : float
-        Hz.
-    """
-
-    def __init__(self, low_hz: float, high_hz: float, sfreq: float) -> None:
-        self._sos = cast("F64", signal.butter(2, (low_hz, high_hz), "bandpass", fs=sfreq, output="sos"))
-        self._settled = cast("F64", signal.sosfilt_zi(self._sos))[:, :, None]
-        self._state: F64 | None = None
-        centre = math.sqrt(low_hz * high_hz)
-        around = np.array([centre - 0.01, centre + 0.01])
-        phase = np.angle(signal.freqz_sos(self._sos, worN=cast("int", around), fs=sfreq)[1])
-        self.delay_s = float(-np.diff(np.unwrap(phase))[0] / (2 * np.pi * 0.02))
-        """Group delay at the middle of the band, s."""
-
-    def __call__(self, data: F64) -> F64:
-        """Filter the next samples, shape (n_times, n)."""
-        state = self._settled * data[0] if self._state is None else self._state
-        out = data
-        for i, section in enumerate(self._sos):
-            out, state[i] = signal.lfilter(section[:3], section[3:], out, axis=0, zi=state[i])
-        self._state = state
-        return out
-
-    def reset(self) -> None:
-        """Forget the past."""
-        self._state = None
 
 
 class Demodulator:

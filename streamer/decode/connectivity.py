@@ -23,12 +23,11 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from streamer.contracts import Settings
 from streamer.decode.analytic import Demodulator, VirtualChannels
+from streamer.decode.band_settings import WindowedBandSettings
 from streamer.decode.blocks import Block
-from streamer.decode.envelope_phase import check_band, rising
 from streamer.decode.tangent import whole
 from streamer.errors import ConfigError
 from streamer.messages import F64, Array, Feature, Flag, SessionTime
@@ -39,28 +38,13 @@ _FLOOR_V2 = 1e-24
 Measure = Literal["imcoh", "wpli", "aec"]
 
 
-class ConnectivitySettings(Settings):
+class ConnectivitySettings(WindowedBandSettings):
     """Connectivity between groups of channels."""
 
-    enabled: bool = False
-    """Whether it is made."""
     measure: Measure = "imcoh"
     """``imcoh``, ``wpli`` or ``aec``."""
-    band_hz: tuple[float, float] = (8.0, 13.0)
-    """Edges of the band, Hz."""
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict, max_length=16)
     """Name to channels, whose mean is taken; every pair of groups gives a value."""
-    window_s: float = Field(default=4.0, gt=0)
-    """Length of the window, s: a whole number of steps."""
-    step_s: float = Field(default=0.5, gt=0)
-    """From one record to the next, s: a whole number of blocks, ``1 / rate_hz``."""
-    settle_s: float = Field(default=0.5, ge=0)
-    """Left out after a start, a gap or dirty samples, s, while the filter settles."""
-
-    @field_validator("band_hz")
-    @classmethod
-    def _rising(cls, band: tuple[float, float]) -> tuple[float, float]:
-        return rising(band)
 
 
 class Connectivity:
@@ -86,7 +70,7 @@ class Connectivity:
     """
 
     def __init__(self, settings: ConnectivitySettings, rate_hz: float, sfreq: float, channels: Sequence[str]) -> None:
-        check_band("connectivity", settings.band_hz, sfreq)
+        settings.check("connectivity", sfreq)
         if len(settings.groups) < 2:
             raise ConfigError("connectivity", [f"{len(settings.groups)} groups are given: expected two or more"])
         weights = {name: dict.fromkeys(group, 1.0 / max(1, len(group))) for name, group in settings.groups.items()}

@@ -22,13 +22,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from streamer.contracts import Settings
 from streamer.decode.analytic import Demodulator, Frequency, VirtualChannels
+from streamer.decode.band_settings import BandSettings
 from streamer.decode.blocks import Block
 from streamer.decode.oscillator import RhythmFilter, RhythmModel, SpectrumFit, phase_sd
-from streamer.errors import ConfigError
 from streamer.messages import F64, Array, Feature, Flag, SessionTime
 
 LABELS = ("envelope_v", "phase_rad", "frequency_hz")
@@ -40,51 +39,15 @@ SignalName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Letters, digits, dot, dash, underscore: it becomes a part of an MQTT topic."""
 
 
-class BandPhaseSettings(Settings):
+class BandPhaseSettings(BandSettings):
     """Envelope, phase and frequency of a band."""
 
-    enabled: bool = False
-    """Whether they are made."""
-    band_hz: tuple[float, float] = (8.0, 13.0)
-    """Edges of the band, Hz."""
     signals: dict[SignalName, dict[str, float]] = Field(default_factory=dict, max_length=8)
     """Virtual channels: name to weight per channel, for instance { occipital = { O1 = 0.5, O2 = 0.5 } }."""
     method: Literal["kalman", "filter"] = "kalman"
     """``kalman`` speaks of the newest sample and says how sure it is, ``filter`` of its declared delay before it."""
     settle_s: float = Field(default=1.0, ge=0)
     """With ``filter``: values are not valid for this long after a start, a gap or dirty samples, s."""
-
-    @field_validator("band_hz")
-    @classmethod
-    def _rising(cls, band: tuple[float, float]) -> tuple[float, float]:
-        return rising(band)
-
-
-def rising(band: tuple[float, float]) -> tuple[float, float]:
-    """Check the edges of a band, Hz.
-
-    Raises
-    ------
-    ValueError
-        They do not rise from above 0.
-    """
-    if not 0 < band[0] < band[1]:
-        raise ValueError(f"band is {band[0]} to {band[1]} Hz: expected rising edges above 0")
-    return band
-
-
-def check_band(what: str, band: tuple[float, float], sfreq: float) -> None:
-    """Check that a band lies below half the rate, Hz.
-
-    Raises
-    ------
-    ConfigError
-        It does not.
-    """
-    if band[1] >= sfreq / 2:
-        raise ConfigError(
-            what, [f"band_hz ends at {band[1]:g} Hz: expected less than {sfreq / 2:g} Hz, half the rate of the EEG"]
-        )
 
 
 class BandPhase:
@@ -123,7 +86,7 @@ class BandPhase:
         learned: Mapping[str, Any] | None = None,
         lane_phase: Callable[[float], float] | None = None,
     ) -> None:
-        check_band("phase", settings.band_hz, sfreq)
+        settings.check("phase", sfreq)
         self._virtual = VirtualChannels(settings.signals, channels)
         known = learned or {}
         make = _Demodulated if settings.method == "filter" else _Rhythm

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, cast
 
 import numpy as np
 from pydantic import Field, field_validator
-from scipy import signal
 
 from streamer.contracts import Settings
 from streamer.decode.grid import block_at
 from streamer.errors import ConfigError
+from streamer.filters import SosFilter, bandpass, sos_delay_s
 from streamer.messages import F32, F64, Array, CleanEeg, Flag, SessionTime
 
 
@@ -93,12 +92,7 @@ class BandPower:
             problems.append(f"step_s is {settings.step_s} s: expected at least one sample, {1 / sfreq:g} s")
         if problems:
             raise ConfigError("band power", problems)
-        self._sos = [
-            cast("F64", signal.butter(2, edges, "bandpass", fs=sfreq, output="sos"))
-            for edges in settings.bands.values()
-        ]
-        self._settled = [cast("F64", signal.sosfilt_zi(sos))[:, :, None] for sos in self._sos]
-        self._state: list[F64] | None = None
+        self._filters = [SosFilter(bandpass(low, high, sfreq)) for low, high in settings.bands.values()]
         longest = math.ceil(self._step) + 1
         self._data = np.empty((longest, n_channels))
         self._missing: Array = np.ones(longest, dtype=bool)
@@ -113,13 +107,10 @@ class BandPower:
     @property
     def delays_s(self) -> dict[str, float]:
         """Group delay of each band at the middle of it, s; the steps' times are not corrected for it."""
-        out: dict[str, float] = {}
-        for (name, (low, high)), sos in zip(self.settings.bands.items(), self._sos, strict=True):
-            at = math.sqrt(low * high)
-            around: Any = np.array([at - 0.01, at + 0.01])
-            response = cast("F64", signal.freqz_sos(sos, worN=around, fs=self.sfreq)[1])
-            out[name] = float(-np.diff(np.unwrap(np.angle(response)))[0] / (2 * np.pi * 0.02))
-        return out
+        return {
+            name: sos_delay_s(stage.sos, math.sqrt(low * high), self.sfreq)
+            for (name, (low, high)), stage in zip(self.settings.bands.items(), self._filters, strict=True)
+        }
 
     def __call__(self, clean: CleanEeg) -> list[PowerStep]:
         """Take cleaned EEG; give the steps that it completes.
@@ -178,7 +169,8 @@ class BandPower:
 
     def _reset(self, first: int) -> None:
         """Let the sample ``first`` set the filters' state."""
-        self._state = None
+        for stage in self._filters:
+            stage.reset()
         self._settle_until = first + self._settle
 
     def _finish(self) -> PowerStep:
@@ -188,7 +180,7 @@ class BandPower:
         if start:
             self._reset(self._begins + start)
         square = self._square(self._data[start:n]) if start < n else None
-        power = np.full((self._data.shape[1], len(self._sos)), np.nan)
+        power = np.full((self._data.shape[1], len(self._filters)), np.nan)
         if square is not None and not start:
             power = np.add.reduce(square, axis=0).T / n
         return PowerStep(
@@ -202,12 +194,7 @@ class BandPower:
 
     def _square(self, data: F64) -> F64:
         """Square of each band, shape (n_times, n_bands, n_channels)."""
-        state = self._state or [zi * data[0] for zi in self._settled]
-        self._state = state
-        out = np.empty((len(data), len(self._sos), data.shape[1]))
-        for band, sos in enumerate(self._sos):
-            filtered = data
-            for i, section in enumerate(sos):
-                filtered, state[band][i] = signal.lfilter(section[:3], section[3:], filtered, axis=0, zi=state[band][i])
-            np.square(filtered, out=out[:, band])
+        out = np.empty((len(data), len(self._filters), data.shape[1]))
+        for band, stage in enumerate(self._filters):
+            np.square(stage(data), out=out[:, band])
         return out

@@ -17,20 +17,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from streamer.contracts import Settings
-from streamer.decode.analytic import Bandpass
+from streamer.decode.band_settings import WindowedBandSettings
 from streamer.decode.blocks import Block
-from streamer.decode.envelope_phase import check_band, rising
 from streamer.errors import ConfigError
+from streamer.filters import SosFilter, bandpass, sos_delay_s
 from streamer.messages import F64, Array, Feature, Flag, SessionTime
 
 _LEAST_EIGENVALUE = 1e-9
 _DECIMALS = 6
 
 
-class TangentSettings(Settings):
+class TangentSettings(WindowedBandSettings):
     """The covariance as a tangent vector."""
 
     enabled: bool = False
@@ -41,15 +40,6 @@ class TangentSettings(Settings):
     """Edges of the band-pass, Hz."""
     window_s: float = Field(default=2.0, gt=0)
     """Length of the window, s: a whole number of steps."""
-    step_s: float = Field(default=0.5, gt=0)
-    """From one vector to the next, s: a whole number of blocks, ``1 / rate_hz``."""
-    settle_s: float = Field(default=0.5, ge=0)
-    """Left out after a start, a gap or dirty samples, s, while the band-pass settles."""
-
-    @field_validator("band_hz")
-    @classmethod
-    def _rising(cls, band: tuple[float, float]) -> tuple[float, float]:
-        return rising(band)
 
 
 def oas(covariance: F64, n_samples: float) -> F64:
@@ -161,7 +151,7 @@ class TangentVector:
         learn_s: float = 30.0,
         learned: Mapping[str, Any] | None = None,
     ) -> None:
-        check_band("tangent", settings.band_hz, sfreq)
+        settings.check("tangent", sfreq)
         self._names = settings.channels or tuple(channels)
         missing = [name for name in self._names if name not in channels]
         if missing or len(set(self._names)) < max(2, len(self._names)):
@@ -174,8 +164,9 @@ class TangentVector:
         n_blocks = self._step * whole("tangent window_s", settings.window_s, settings.step_s)
         self._settle = math.ceil(settings.settle_s * rate_hz - 1e-9)
         self._learn = max(n_blocks, round(learn_s * rate_hz))
-        self._bandpass = Bandpass(*settings.band_hz, sfreq)
-        self._independent = 2.0 * (settings.band_hz[1] - settings.band_hz[0]) * settings.window_s
+        low, high = settings.band_hz
+        self._bandpass = SosFilter(bandpass(low, high, sfreq))
+        self._independent = 2.0 * (high - low) * settings.window_s
         self._window: deque[tuple[F64, int]] = deque(maxlen=n_blocks)
         self._clean = 0
         self._bad: Array = np.zeros(len(self._names), dtype=bool)
@@ -190,7 +181,7 @@ class TangentVector:
         self._own = Flag.UNCALIBRATED
         self.reference: F64 | None = None
         """V², shape (n, n); None until it is known."""
-        self.delay_s = self._bandpass.delay_s + settings.window_s / 2
+        self.delay_s = sos_delay_s(self._bandpass.sos, math.sqrt(low * high), sfreq) + settings.window_s / 2
         """From the middle of the window, the band-pass taken into account, to the newest sample, s."""
         if learned is not None:
             self._take(learned)

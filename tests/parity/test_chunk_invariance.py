@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from streamer.align.eeg_time import EegTimeline, EegTimelineSettings
 from streamer.align.triggers import TriggerSettings, TriggerTrain
 from streamer.clean.eeg.channels.channels import ChannelSettings
-from streamer.clean.eeg.lane import EegLane, EegLaneSettings
+from streamer.clean.eeg.lane import EegLane
+from streamer.clean.eeg.lane_settings import EegLaneSettings
 from streamer.decode.features import BandPower, BandPowerSettings, PowerStep
 from streamer.messages import ChannelInfo, CleanEeg, EegChunk, Flag, Marker, SessionTime
 

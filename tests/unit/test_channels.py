@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streamer.clean.eeg.channels.channel_statistics import StatisticsOfBlocks
 from streamer.clean.eeg.channels.channels import BadChannels, ChannelFault, ChannelSettings, fault_words
-from streamer.clean.eeg.filters import SosFilter, bandpass, highpass
+from streamer.filters import SosFilter, bandpass, highpass
 from streamer.simulate.faults import FaultSettings
 from streamer.simulate.ledger import RunFaults
 from streamer.simulate.montage import EEG_NAMES

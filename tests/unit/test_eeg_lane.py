@@ -7,7 +7,8 @@ import pytest
 
 from streamer.clean.eeg.channels.channels import BadChannels, ChannelSettings
 from streamer.clean.eeg.hops import HopBlocks
-from streamer.clean.eeg.lane import EegLane, EegLaneSettings
+from streamer.clean.eeg.lane import EegLane
+from streamer.clean.eeg.lane_settings import EegLaneSettings
 from streamer.errors import ConfigError
 from streamer.messages import ChannelInfo, CleanEeg, EegChunk, Flag, SessionTime
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streamer.clean.eeg.gradient.gradient import GradientSettings
-from streamer.clean.eeg.lane import EegLaneSettings
+from streamer.clean.eeg.lane_settings import EegLaneSettings
 from streamer.engine import EegCore, EngineSettings
 from streamer.messages import (
     BoldFrame,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from streamer.clean.eeg.channels.reference import average_reference
+from streamer.clean.eeg.channels.reference import Reference, ReferenceSettings
 from streamer.clean.eeg.decimate import Decimator, design
-from streamer.clean.eeg.filters import SosFilter, bandpass, highpass, notch, sos_delay_s
+from streamer.filters import SosFilter, bandpass, highpass, notch, sos_delay_s
 
 
 def noise(n: int, n_channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -87,7 +87,8 @@ def test_the_average_reference_leaves_bad_channels_out_of_the_mean() -> None:
     x = noise(50, 6)
     x[:, 4] *= 1e4
     good = np.array([0, 1, 2, 3, 5])
-    out = average_reference(x, good)
+    stage = Reference(ReferenceSettings(), [f"E{i}" for i in range(6)])
+    out = stage(x, good)
     np.testing.assert_allclose(out[:, good].mean(axis=1), 0.0, atol=1e-12)
     np.testing.assert_allclose(out, x - x[:, good].mean(axis=1, keepdims=True), atol=1e-12)
-    np.testing.assert_array_equal(average_reference(x, good[:1]), x)
+    np.testing.assert_array_equal(stage(x, good[:1]), x)

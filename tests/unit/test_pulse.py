@@ -14,10 +14,10 @@ from scipy import signal
 
 from streamer.bench.eeg_truth import plant
 from streamer.clean.eeg.decimate import Decimator
-from streamer.clean.eeg.filters import SosFilter, highpass
 from streamer.clean.eeg.heart.beat import Beat
 from streamer.clean.eeg.heart.pulse import Pulse, PulseSettings
 from streamer.errors import ConfigError
+from streamer.filters import SosFilter, highpass
 from streamer.simulate.settings import SimulationSettings
 
 SFREQ = 250.0

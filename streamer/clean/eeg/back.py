@@ -15,7 +15,6 @@ import numpy as np
 
 from streamer.clean.eeg.channels.channels import BadChannels
 from streamer.clean.eeg.channels.reference import Reference
-from streamer.clean.eeg.filters import SosFilter, bandpass, sos_delay_s, sos_phase_rad
 from streamer.clean.eeg.front import Decimated
 from streamer.clean.eeg.heart.pulse import Pulse, PulseOut
 from streamer.clean.eeg.heart.rpeaks import RPeaks
@@ -24,6 +23,7 @@ from streamer.clean.eeg.lane_settings import DELAY_HZ, EegLaneSettings
 from streamer.clean.eeg.line import LineFilter
 from streamer.clean.eeg.ocular import OcularFit, SpatialFilter
 from streamer.clean.eeg.quality.quality import EegMonitor
+from streamer.filters import SosFilter, bandpass, sos_delay_s, sos_phase_rad
 from streamer.messages import F32, F64, Array, ChannelInfo, CleanEeg, Flag
 
 DIRTY = int(Flag.WARMING | Flag.UNSYNCED | Flag.GAP)

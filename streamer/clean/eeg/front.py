@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamer.clean.eeg.decimate import Decimator
-from streamer.clean.eeg.filters import SosFilter, highpass, sos_delay_s, sos_phase_rad
 from streamer.clean.eeg.gradient.corrected import Corrected, Span
 from streamer.clean.eeg.gradient.gradient import Gradient
 from streamer.clean.eeg.gradient.residual import Residual
@@ -25,6 +24,7 @@ from streamer.clean.eeg.hops import Hops
 from streamer.clean.eeg.labels import LabelQueue, Labels
 from streamer.clean.eeg.lane_settings import DELAY_HZ, EegLaneSettings
 from streamer.clean.eeg.upsample import Upsampler
+from streamer.filters import SosFilter, highpass, sos_delay_s, sos_phase_rad
 from streamer.messages import F32, F64, Array, ChannelInfo, Flag
 
 _SWING = 1.5

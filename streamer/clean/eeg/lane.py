@@ -31,8 +31,6 @@ from streamer.clean.eeg.quality.quality import EegFigures
 from streamer.errors import ConfigError
 from streamer.messages import F64, ChannelInfo, CleanEeg, EegChunk, Flag
 
-__all__ = ["EegLane", "EegLaneSettings", "EegQuality"]
-
 PART_S = 0.1
 """Samples go through the lane in parts of at most this length, s."""
 JITTER_US = 5.0
@@ -152,6 +150,11 @@ class EegLane:
         self._back.unmixed = stretches
 
     @property
+    def bad_channels(self) -> tuple[str, ...]:
+        """Names of the channels that are bad now."""
+        return tuple(self.channels[i].name for i in np.flatnonzero(self._back.bad_channels.bad))
+
+    @property
     def quality(self) -> EegQuality:
         """How the lane is doing now."""
         gradient = self._front.gradient
@@ -159,7 +162,7 @@ class EegLane:
             template_epochs=0 if gradient is None else gradient.epochs,
             template_age_s=None if gradient is None else gradient.age_s,
             synced=gradient is not None and gradient.synced,
-            bad_channels=tuple(self.channels[i].name for i in np.flatnonzero(self._back.bad_channels.bad)),
+            bad_channels=self.bad_channels,
             clipped_hops=self._front.clipped_outputs,
             gaps=self._front.gaps,
             triggers_ignored=0 if gradient is None else gradient.ignored,

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from streamer.clean.eeg.filters import SosFilter, notch, sos_delay_s, sos_phase_rad
 from streamer.contracts import Settings
+from streamer.filters import SosFilter, notch, sos_delay_s, sos_phase_rad
 from streamer.messages import F64, Array
 
 TRACK_BLOCK_S = 0.5

@@ -103,23 +103,6 @@ class Reference:
             self.fell_back = True
 
 
-def average_reference(data: F64, good: Array) -> F64:
-    """Subtract the mean of the good channels from every channel.
-
-    Parameters
-    ----------
-    data : ndarray, float64, shape (n_times, n_channels)
-        V.
-    good : ndarray of int
-        Indices of the channels that enter the mean; with fewer than two, the data is given back as it is.
-
-    Returns
-    -------
-    ndarray, float64, shape (n_times, n_channels)
-    """
-    return _minus_mean(data, good) if len(good) > 1 else data
-
-
 def _minus_mean(data: F64, which: Array) -> F64:
     # row by row over contiguous values: a sample's mean does not depend on how many samples come along
     mean = np.add.reduce(np.take(data, which, axis=1), axis=1, keepdims=True) / len(which)

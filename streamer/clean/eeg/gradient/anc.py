@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamer.clean.eeg.filters import SosFilter, highpass
+from streamer.filters import SosFilter, highpass
 from streamer.messages import F32, F64, Array
 
 BLOCK_S = 0.004

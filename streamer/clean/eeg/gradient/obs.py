@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from streamer.clean.eeg.filters import SosFilter, highpass
+from streamer.filters import SosFilter, highpass
 from streamer.messages import F32, F64, Array
 
 HIGHPASS_HZ = 70.0
