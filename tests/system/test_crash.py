@@ -165,13 +165,16 @@ def test_a_full_disk_costs_the_recording_and_not_the_loop(tmp_path: Path):
     assert full["windows"] == whole["windows"] > 200
     assert full["flagged"]
     assert full["failed"].startswith("the disk refuses")
-    assert full["losses"]["eeg"] > 500
+    assert full["losses"]["eeg"] > 100
     assert full["health"]["recording_eeg"] == full["losses"]["eeg"]
     log = read_session(tmp_path / "300000")
     kept = list(log.events)
     every = list(read_session(tmp_path / str(10**12)).events)
     assert len(kept) + sum(full["losses"].values()) == len(every)
-    assert [n for n, e in kept if isinstance(e, EegChunk)][:50] == [n for n, e in every if isinstance(e, EegChunk)][:50]
+    chunks = [n for n, e in kept if isinstance(e, EegChunk)]
+    before = [n for n in chunks if n < 20]
+    assert len(before) > 5
+    assert before == [n for n, e in every if isinstance(e, EegChunk) and n < 20]
     assert log.problems
 
 
