@@ -120,6 +120,8 @@ def _measure(origin: Origin, config: Config, eyes: OcularFit | None, progress: C
         region_means=_mean(means) if means else None,
         reference=reference,
         ocular=eyes,
+        extra=config.extra_digest(),
+        learned=core.learned(),
     )
 
 

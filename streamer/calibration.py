@@ -1,7 +1,7 @@
 """What a calibration run leaves behind for the runs after it: baselines, a reference volume, thresholds.
 
 A folder with ``calibration.toml``; ``reference.nii.gz`` when there was BOLD; ``ocular.json`` when eye artefacts are to
-be taken out.
+be taken out; ``features.json`` when features beside band power learned something.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from streamer.messages import F32, F64, Array
 
 SCHEMA = 1
 OCULAR = "ocular.json"
+FEATURES = "features.json"
 
 
 class _Stored(Settings):
@@ -40,6 +42,8 @@ class _Stored(Settings):
     threshold_off: float | None = None
     n_windows: int = 0
     ocular_sha256: str = ""
+    extra: str = ""
+    features_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,10 @@ class Calibration:
         Windows that the thresholds were taken from.
     ocular : OcularFit or None
         Takes eye artefacts out.
+    extra : str
+        Digest of the settings of the features beside band power.
+    learned : mapping
+        What these features learned: their models and references, as plain values.
     """
 
     source: str
@@ -79,6 +87,8 @@ class Calibration:
     threshold_off: float | None = None
     n_windows: int = 0
     ocular: OcularFit | None = None
+    extra: str = ""
+    learned: Mapping[str, Any] = field(default_factory=dict[str, Any])
     plain: dict[str, Any] = field(default_factory=dict[str, Any], compare=False)
 
     def fit_problems(self, channels: tuple[str, ...], regions: tuple[str, ...], preprocessing: str) -> list[str]:
@@ -104,6 +114,7 @@ def save_calibration(calibration: Calibration, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     base = calibration.baseline
     eyes = None if calibration.ocular is None else calibration.ocular.model_dump_json()
+    learned = json.dumps(calibration.learned) if calibration.learned else None
     values: dict[str, Any] = {
         "schema": SCHEMA,
         "source": calibration.source,
@@ -116,7 +127,9 @@ def save_calibration(calibration: Calibration, folder: Path) -> Path:
         "threshold_on": calibration.threshold_on,
         "threshold_off": calibration.threshold_off,
         "n_windows": calibration.n_windows,
-        "ocular_sha256": "" if eyes is None else hashlib.sha256(eyes.encode()).hexdigest(),
+        "ocular_sha256": "" if eyes is None else _sha256(eyes),
+        "extra": calibration.extra,
+        "features_sha256": "" if learned is None else _sha256(learned),
     }
     # JSON's strings, numbers and lists of them are TOML's
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
@@ -126,10 +139,11 @@ def save_calibration(calibration: Calibration, folder: Path) -> Path:
     if calibration.reference is not None:
         data, affine = calibration.reference
         write_nifti(folder / "reference.nii.gz", np.asarray(data, np.float32), affine)
-    if eyes is None:
-        (folder / OCULAR).unlink(missing_ok=True)
-    else:
-        (folder / OCULAR).write_text(eyes, encoding="utf-8")
+    for name, text in ((OCULAR, eyes), (FEATURES, learned)):
+        if text is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            (folder / name).write_text(text, encoding="utf-8")
     temporary.replace(path)
     return path
 
@@ -169,17 +183,37 @@ def load_calibration(folder: Path) -> Calibration:
         threshold_off=stored.threshold_off,
         n_windows=stored.n_windows,
         ocular=_read_ocular(folder / OCULAR, stored.ocular_sha256),
+        extra=stored.extra,
+        learned=_read_learned(folder / FEATURES, stored.features_sha256),
         plain=stored.model_dump(mode="json", by_alias=True),
     )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read_unaltered(path: Path, sha256: str) -> str:
+    text = path.read_text(encoding="utf-8")
+    if _sha256(text) != sha256:
+        raise ValueError("altered since it was fitted")
+    return text
 
 
 def _read_ocular(path: Path, sha256: str) -> OcularFit | None:
     if not sha256:
         return None
     try:
-        text = path.read_text(encoding="utf-8")
-        if hashlib.sha256(text.encode()).hexdigest() != sha256:
-            raise ValueError("altered since it was fitted")
-        return OcularFit.model_validate_json(text)
+        return OcularFit.model_validate_json(_read_unaltered(path, sha256))
     except (OSError, UnicodeDecodeError, ValidationError, ValueError) as error:
         raise RecordingError(f"{path}: not the eye correction of this calibration: {error}") from error
+
+
+def _read_learned(path: Path, sha256: str) -> Mapping[str, Any]:
+    if not sha256:
+        return {}
+    try:
+        learned: Mapping[str, Any] = json.loads(_read_unaltered(path, sha256))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise RecordingError(f"{path}: not what this calibration's features learned: {error}") from error
+    return learned

@@ -140,6 +140,8 @@ def make_eeg_core(
     if parts.calibration is not None:
         problems += parts.calibration.fit_problems(used, parts.regions, parts.config.preprocessing_digest())
         eyes = parts.calibration.ocular
+        if parts.calibration.learned and parts.calibration.extra != parts.config.extra_digest():
+            problems.append("the calibration's features were learned with other settings under [extra]")
     if has_eeg:
         problems += _ocular_problems(parts.config.clean.eeg.ocular.method, eyes, channels)
     if problems:
@@ -147,7 +149,8 @@ def make_eeg_core(
         advice = 'model.card = "none" runs without a model'
         raise ModelError(f"model or calibration does not fit this session ({advice}):\n{listed}")
     baseline = parts.calibration.baseline if parts.calibration is not None else None
-    core = EegCore(parts.config.engine(), sfreq, channels, parts.regions, parts.model, baseline, eyes, probe)
+    learned = parts.calibration.learned if parts.calibration is not None else None
+    core = EegCore(parts.config.engine(), sfreq, channels, parts.regions, parts.model, baseline, eyes, probe, learned)
     if parts.card is not None and (wrong := sfreq_problems(parts.card.card, core.lane.sfreq_out)):
         raise ModelError(f"model does not fit this session: {'; '.join(wrong)}")
     return core

@@ -198,6 +198,10 @@ class Config(Settings):
         """
         return self._digest(lambda name: name in {"rate_hz", "band_hz", "reference"})
 
+    def extra_digest(self) -> str:
+        """Digest of what the features beside band power are made with."""
+        return preprocessing_digest(self.plain()["extra"])
+
     def _digest(self, counts: Callable[[str], bool]) -> str:
         """Digest of what shapes windows; of the EEG lane's settings those whose name counts."""
         plain = self.plain()

@@ -23,8 +23,9 @@ STOPPED    the operator said so                                none
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -127,6 +128,8 @@ class EegCore:
     ocular : OcularFit or None
         Takes eye artefacts out, from a calibration run.
     probe : Probe
+    learned : mapping or None
+        What the features beside band power learned in a calibration run; None lets them learn from the run's own past.
     """
 
     def __init__(
@@ -139,6 +142,7 @@ class EegCore:
         baseline: PowerBaseline | None = None,
         ocular: OcularFit | None = None,
         probe: Probe | None = None,
+        learned: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings = settings
         self.model = model
@@ -152,7 +156,7 @@ class EegCore:
         n_channels = len(self.lane.channels)
         self.features = BandPower(settings.features, self.lane.sfreq_out, n_channels)
         names = [c.name for c in self.lane.channels]
-        self._features_out = FeatureSet(settings.extra, self.lane.sfreq_out, names, lane_phase=self.lane.phase_rad)
+        self._features_out = FeatureSet(settings.extra, self.lane.sfreq_out, names, learned, self.lane.phase_rad)
         self._n_features = n_channels * len(settings.features.bands)
         self.windows = WindowBuilder(
             settings.windows,
@@ -177,6 +181,10 @@ class EegCore:
     def state(self) -> State:
         """The state after the last event."""
         return State.STOPPED if self._stopped else self._state
+
+    def learned(self) -> dict[str, Any]:
+        """Give what the features beside band power learned so far, as plain values; empty while there is nothing."""
+        return self._features_out.learned()
 
     def timing(self) -> dict[str, int | float]:
         """Tell what was found of time so far: counts, and figures in s or ms as their names say."""
