@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from streamer.clean.eeg.channels.channels import BadChannels
 from streamer.clean.eeg.channels.reference import Reference
 from streamer.clean.eeg.front import Decimated
+from streamer.clean.eeg.heart.beat import Beat
 from streamer.clean.eeg.heart.pulse import Pulse, PulseOut
 from streamer.clean.eeg.heart.rpeaks import RPeaks
 from streamer.clean.eeg.labels import LabelQueue, Labels
@@ -26,6 +28,7 @@ from streamer.clean.eeg.quality.quality import EegMonitor
 from streamer.filters import SosFilter, bandpass, sos_delay_s, sos_phase_rad
 from streamer.messages import F32, F64, Array, ChannelInfo, CleanEeg, Flag
 
+_BEATS_KEPT = 256
 DIRTY = int(Flag.WARMING | Flag.UNSYNCED | Flag.GAP)
 """Flags of samples that nothing may be learnt from."""
 
@@ -74,6 +77,8 @@ class Back:
         self._line = LineFilter(settings.line, sfreq, len(self._head))
         self.head = tuple(channels[i] for i in self._head)
         """Channels on the head: EEG, then EOG."""
+        self.beats: deque[Beat] = deque(maxlen=_BEATS_KEPT)
+        """The newest heart beats, for whoever takes them out."""
         self._ocular = None if ocular is None else SpatialFilter(ocular.matrix)
         self._leaves_out = ocular is not None and ocular.method == "ica"
         names = [c.name for c in self.head]
@@ -120,11 +125,12 @@ class Back:
             if piece.labels.flags[0] & int(Flag.CLOCK_STEP):
                 # over a mere gap the lines' phases run on
                 self._line.reset()
-        dirty: Array = np.asarray((piece.labels.flags & DIRTY) != 0)
+        dirty: Array = (piece.labels.flags & DIRTY) != 0
         head = np.take(piece.data, self._head, axis=1)
         self._labels.put(piece.first, piece.labels)
         beats = self.rpeaks(piece.first, np.take(piece.data, self._ecg, axis=1), head[:, : self._n_eeg], dirty)
         self.monitor.beats(beats)
+        self.beats.extend(beats)
         out = self.pulse(piece.first, head, np.take(piece.data, self._references, axis=1), beats, dirty)
         found.append(out)
         return records + self._finish(out), found
@@ -139,7 +145,7 @@ class Back:
     def _cleaned(self, first: int, head: F64) -> list[CleanEeg]:
         labels = self._labels.take(first, len(head))
         flags = labels.flags.copy()
-        dirty: Array = np.asarray((flags & DIRTY) != 0)
+        dirty: Array = (flags & DIRTY) != 0
         self.monitor(first, head[:, : self._n_eeg], dirty, self.good)
         filtered = self._line(first, self._band(head), dirty)
         if self.unmixed is not None:
@@ -163,7 +169,7 @@ class Back:
         clipped, still = (None if what is None else what.sum(axis=0) for what in (labels.clipped, labels.still))
         before = self.bad_channels.bad
         self.bad_channels(first, data, clipped, dirty=dirty, still=still)
-        if not np.array_equal(before, self.bad_channels.bad):
+        if before is not self.bad_channels.bad and not np.array_equal(before, self.bad_channels.bad):
             self.good, bad = np.flatnonzero(~self.bad_channels.bad), np.flatnonzero(self.bad_channels.bad)
             self._bad = tuple(bad.tolist())
             if self._ocular is not None and self._leaves_out:

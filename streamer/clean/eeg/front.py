@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,9 +24,11 @@ from streamer.clean.eeg.hops import Hops
 from streamer.clean.eeg.labels import LabelQueue, Labels
 from streamer.clean.eeg.lane_settings import DELAY_HZ, EegLaneSettings
 from streamer.clean.eeg.upsample import Upsampler
+from streamer.compiled import compiled
 from streamer.filters import SosFilter, highpass, sos_delay_s, sos_phase_rad
 from streamer.messages import F32, F64, Array, ChannelInfo, Flag
 
+_GAP = int(Flag.GAP)
 _SWING = 1.5
 """Periods of the high-pass's edge after which its start is forgotten, to a thousandth."""
 
@@ -87,12 +89,15 @@ class Front:
         self._restart = False
         self._restarts = 0
         self._after: deque[tuple[int, int]] = deque()
+        rail = settings.channels.rail_v
+        self._rail = np.float32(np.inf if rail is None else rail)
         self._last = np.zeros(n, np.float32)
         self._offset = np.zeros(n)
         self.clipped_outputs = 0
         """Output samples so far with a good channel at the rail."""
         self.gaps = 0
         """Restarts of the filters so far."""
+        _look(np.zeros((factor, n), np.float32), factor, self._rail)
 
     def __call__(self, hops: Hops) -> list[Decimated]:
         """Take whole hops; give what they complete."""
@@ -100,14 +105,16 @@ class Front:
         if self._next is None:
             self._last_wrong = hops.first // self._factor - 1
             self._begin_baseline(hops)
-        elif hops.first != self._next or hops.after & Flag.GAP:
+        elif hops.first != self._next or (hops.after is not Flag.NONE and hops.after & Flag.GAP):
             out += self.flush()
             self._begin_anew(hops)
         self._next = hops.first + len(hops.data)
-        data, holes = self._filled(hops.data)
-        self._keep_labels(hops, holes, self._clipping(data), self._stillness(data))
+        odd, still = _look(hops.data, self._factor, self._rail)
+        data, holes = self._filled(hops.data) if odd else (hops.data, None)
+        self._keep_labels(hops, holes, self._clipping(data) if odd else None, self._stillness(data) if still else None)
         slow = self._highpass(data).astype(np.float32)
-        self._offset = data[-1].astype(np.float64) - slow[-1]
+        self._last = data[-1].copy()
+        self._offset = self._last - slow[-1].astype(np.float64)
         if self.gradient is None:
             whole = [Span(hops.first, self._next, Flag.NONE)]
             return [*out, self._decimated(Corrected(hops.first, slow, whole, slow[:0], []))]
@@ -174,34 +181,29 @@ class Front:
 
     def _filled(self, data: F32) -> tuple[F32, Array | None]:
         """Replace what is no number by the last value; say per output sample where most channels had none."""
-        finite = np.isfinite(data)
-        if finite.all():
-            self._last = data[-1]
+        bad = ~np.isfinite(data)
+        if not bad.any():
             return data, None
-        bad = ~finite
         data = data.copy()
         rows = np.maximum.accumulate(np.where(bad, -1, np.arange(len(data))[:, None]), axis=0)
         held = np.where(rows >= 0, np.take_along_axis(data, np.maximum(rows, 0), axis=0), self._last)
         data[bad] = held[bad]
-        self._last = data[-1]
         most: Array = np.asarray(2 * bad.sum(axis=1) > data.shape[1])
         holes: Array = np.any(most.reshape(-1, self._factor), axis=1)
         return data, holes if holes.any() else None
 
     def _clipping(self, data: F32) -> Array | None:
         """Find EEG channels at the rail per output sample, shape (n, n_eeg) bool; None when there are none."""
-        rail = self.settings.channels.rail_v
-        if rail is None or (data.max() < rail and data.min() > -rail):
+        beyond: Array = np.asarray(np.abs(data[:, self._eeg]) >= self._rail)
+        if not beyond.any():
             return None
-        beyond: Array = np.asarray(np.abs(data[:, self._eeg]) >= rail)
         return np.any(beyond.reshape(-1, self._factor, len(self._eeg)), axis=1)
 
     def _stillness(self, data: F32) -> Array | None:
         """Find EEG channels that hold one value, shape (n, n_eeg) bool; None when there are none."""
-        blocks = data.reshape(-1, self._factor, data.shape[1])
-        # one pair of neighbours that differ is proof enough for nearly all
-        if self._factor == 1 or not (blocks[:, 0] == blocks[:, -1]).any():
+        if self._factor == 1:
             return None
+        blocks = data.reshape(-1, self._factor, data.shape[1])
         still: Array = np.all(blocks == blocks[:, :1], axis=1)[:, self._eeg]
         return still if still.any() else None
 
@@ -231,14 +233,14 @@ class Front:
         data = self._decimate(self._less_residual(piece, labels) if self.residual.enabled else piece.data)
         flags = self._with_spans(first, labels.flags, piece.spans)
         restart, self._restart = self._restart and len(data) > 0, self._restart and not len(data)
-        return Decimated(first, data, replace(labels, flags=flags), restart)
+        return Decimated(first, data, Labels(labels.times, flags, labels.clipped, labels.still), restart)
 
     def _less_residual(self, piece: Corrected, labels: Labels) -> F32:
         assert self.gradient is not None
         if self.gradient.restarts != self._restarts:
             self._restarts = self.gradient.restarts
             self.residual.reset()
-        wrong: Array = np.asarray((labels.flags & int(Flag.GAP)) != 0)
+        wrong: Array = np.asarray((labels.flags & _GAP) != 0)
         if labels.clipped is not None:
             wrong |= labels.clipped.any(axis=1)
         dirty = np.repeat(wrong, self._factor)
@@ -251,10 +253,15 @@ class Front:
         """Add what holds for raw samples, and ``WARMING`` while the filters settle after something wrong."""
         # the usual case, that nothing is wrong or was a while ago
         late = first - self._last_wrong > self._settle
-        if late and not self._after and not (flags & int(Flag.GAP)).any() and not any(span.flags for span in spans):
+        if (
+            late
+            and not self._after
+            and not any(span.flags is not Flag.NONE for span in spans)
+            and not (flags & _GAP).any()
+        ):
             return flags
         flags = flags.copy()
-        wrong: Array = np.asarray((flags & int(Flag.GAP)) != 0)
+        wrong: Array = np.asarray((flags & _GAP) != 0)
         for span in spans:
             if span.flags:
                 reached = slice(
@@ -272,3 +279,19 @@ class Front:
             at, after = self._after.popleft()
             flags[at - first] |= after
         return flags
+
+
+@compiled
+def _look(data: F32, factor: int, rail: np.float32) -> tuple[int, int]:
+    """Count values that are no number or at the rail, and channels that end a block as they began it."""
+    n_times, n_channels = data.shape
+    odd = still = 0
+    for i in range(n_times):
+        row = data[i]
+        for c in range(n_channels):
+            odd += not abs(row[c]) < rail
+    for i in range(0, n_times, factor):
+        first, last = data[i], data[i + factor - 1]
+        for c in range(n_channels):
+            still += first[c] == last[c]
+    return odd, still

@@ -16,7 +16,7 @@ class Hops:
     first: int
     """Grid index of the first sample: a multiple of the hop."""
     data: F32
-    """V, shape (n_hops * hop, n_channels), C-contiguous."""
+    """V, shape (n_hops * hop, n_channels), C-contiguous; the chunk's own where that is whole hops."""
     times: F64
     """SessionTime s, shape (n_hops * hop,)."""
     flags: Flag
@@ -65,11 +65,12 @@ class HopBlocks:
             raise ValueError(f"EEG chunk of shape {data.shape}: expected (n_times, {self._rest.shape[1]})")
         if self._next is not None and first < self._next:
             raise ValueError(f"EEG samples from {first} given, expected {self._next} or later")
-        if self._next is None or first > self._next or chunk.flags & Flag.GAP:
+        if self._next is None or first > self._next or (chunk.flags is not Flag.NONE and chunk.flags & Flag.GAP):
             self._restart(first, lost=self._next is not None)
-        self._after |= chunk.flags & _BREAKS
+        if chunk.flags is not Flag.NONE:
+            self._after |= chunk.flags & _BREAKS
+            self._flags |= chunk.flags & ~_BREAKS
         self._next = first + len(data)
-        self._flags |= chunk.flags & ~_BREAKS
         if self._skip:
             skip = min(self._skip, len(data))
             self._skip -= skip
@@ -90,15 +91,18 @@ class HopBlocks:
         if not whole:
             self._keep(data, times)
             return None
-        out = np.empty((whole, data.shape[1]), np.float32)
-        out_times = np.empty(whole)
         held, taken = self._held, whole - self._held
-        out[:held], out_times[:held] = self._rest[:held], self._rest_times[:held]
-        out[held:], out_times[held:] = data[:taken], times[:taken]
+        if held or not data.flags.carray:
+            out, out_times = np.empty((whole, data.shape[1]), np.float32), np.empty(whole)
+            out[:held], out_times[:held] = self._rest[:held], self._rest_times[:held]
+            out[held:], out_times[held:] = data[:taken], times[:taken]
+        else:
+            out, out_times = data[:taken], times[:taken]
         hops = Hops(start, out, out_times, self._flags, self._after)
         self._held, self._after = 0, Flag.NONE
-        self._keep(data[taken:], times[taken:])
-        if not self._held:
+        if taken < len(data):
+            self._keep(data[taken:], times[taken:])
+        else:
             self._flags = Flag.NONE
         return hops
 

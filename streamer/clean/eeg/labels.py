@@ -51,6 +51,9 @@ class LabelQueue:
         """
         if not n:
             return Labels(np.empty(0), np.empty(0, np.int64), None, None)
+        if self._parts and self._parts[0][0] == first and len(self._parts[0][1].times) == n:
+            # the usual case, that what went in comes out
+            return self._parts.popleft()[1]
         found: list[Labels] = []
         at, end = first, first + n
         while at < end and self._parts:

@@ -210,6 +210,15 @@ class EegLane:
         if self._front.gradient is not None:
             self._front.gradient.pose(sample, motion)
 
+    def take_beats(self) -> list[float]:
+        """Give the R peaks that were found since the last call, s after sample 0 of the raw grid."""
+        # a sample of the decimated grid has the time of the last of the raw ones that it is made of
+        sfreq = self.factor * self.sfreq_out
+        raw = [((beat.sample + 1.0) * self.factor - 1.0) / sfreq for beat in self._back.beats]
+        taken = [at - self._front.delay_s for at in raw]
+        self._back.beats.clear()
+        return taken
+
     def new_series(self, sample: int) -> None:
         """Another series of volumes began at ``sample``: its artefact is another."""
         if self._front.gradient is not None:

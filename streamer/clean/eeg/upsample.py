@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamer.compiled import compiled
 from streamer.messages import F32
 
 
@@ -23,8 +24,10 @@ class Upsampler:
     def __init__(self, factor: int, delay: int) -> None:
         self._factor = factor
         self._delay = delay
-        self._share = (np.arange(1, factor + 1, dtype=np.float32) / np.float32(factor))[None, :, None]
+        self._share: F32 = np.arange(1, factor + 1, dtype=np.float32) / np.float32(factor)
         self._before: tuple[int, F32] | None = None
+        none = np.zeros((1, 1), np.float32)
+        _draw(none, self._share, none)
 
     def __call__(self, first: int, data: F32) -> tuple[int, F32 | None]:
         """Take decimated samples from ``first`` on; give the first raw sample and the values from there.
@@ -43,6 +46,17 @@ class Upsampler:
         raw_first = (start + 1) * self._factor - self._delay
         if len(ends) < 2 or not ends.any():
             return raw_first, None
-        fine = (ends[1:] - ends[:-1])[:, None, :] * self._share
-        fine += ends[:-1, None, :]
-        return raw_first, np.asarray(fine, np.float32).reshape(-1, data.shape[1])
+        fine = np.empty(((len(ends) - 1) * self._factor, data.shape[1]), np.float32)
+        _draw(ends, self._share, fine)
+        return raw_first, fine
+
+
+@compiled
+def _draw(ends: F32, share: F32, fine: F32) -> None:
+    factor, n_channels = len(share), ends.shape[1]
+    for i in range(len(ends) - 1):
+        begin, end = ends[i], ends[i + 1]
+        for k in range(factor):
+            row, part = fine[i * factor + k], share[k]
+            for c in range(n_channels):
+                row[c] = (end[c] - begin[c]) * part + begin[c]

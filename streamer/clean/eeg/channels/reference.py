@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from streamer.compiled import compiled
 from streamer.contracts import Settings
 from streamer.errors import ConfigError
 from streamer.messages import F64, Array
@@ -54,12 +55,14 @@ class Reference:
         if settings.kind == "linked":
             self._linked = _indices(settings.linked, self._names)
         self._good: Array | None = None
+        self._seen: Array | None = None
         self._minus: Array = np.empty(0, np.int64)
         self.note = ""
         """How it differs from what is set, for the operator; empty when it does not."""
         self.fell_back = False
         """Whether the output has another reference than what is set: its amplitudes are not those that a model
         learnt."""
+        _minus_mean(np.zeros((1, 1)), self._minus, np.zeros((1, 1)))
 
     def __call__(self, data: F64, good: Array) -> F64:
         """Refer samples.
@@ -76,10 +79,16 @@ class Reference:
         ndarray, float64, shape (n_times, n_channels)
             With nothing to refer to (an average of fewer than two channels), the data as it is.
         """
-        if self._good is None or not np.array_equal(good, self._good):
-            self._good = np.array(good, np.int64)
-            self._choose(self._good)
-        return _minus_mean(data, self._minus) if len(self._minus) else data
+        if good is not self._seen:
+            self._seen = good
+            if self._good is None or not np.array_equal(good, self._good):
+                self._good = np.array(good, np.int64)
+                self._choose(self._good)
+        if not len(self._minus):
+            return data
+        out = np.empty(data.shape)
+        _minus_mean(data if data.flags.carray else data.copy(), self._minus, out)
+        return out
 
     def _choose(self, good: Array) -> None:
         self.note, self.fell_back = "", False
@@ -103,10 +112,16 @@ class Reference:
             self.fell_back = True
 
 
-def _minus_mean(data: F64, which: Array) -> F64:
-    # row by row over contiguous values: a sample's mean does not depend on how many samples come along
-    mean = np.add.reduce(np.take(data, which, axis=1), axis=1, keepdims=True) / len(which)
-    return data - mean
+@compiled
+def _minus_mean(data: F64, which: Array, out: F64) -> None:
+    n_times, n_channels = data.shape
+    for i in range(n_times):
+        total = 0.0
+        for k in range(len(which)):
+            total += data[i, which[k]]
+        mean = total / len(which)
+        for c in range(n_channels):
+            out[i, c] = data[i, c] - mean
 
 
 def _indices(wanted: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Literal, NamedTuple
 
 from pydantic import Field
@@ -63,3 +64,20 @@ class Corrected(NamedTuple):
         if self.spans and self.spans[-1].flags == flags:
             start = self.spans.pop().start
         self.spans.append(Span(start, stop, flags))
+
+
+class Spoiled:
+    """Stretches of samples that are not to be learnt from: the newest 1024, those that touch as one."""
+
+    def __init__(self) -> None:
+        self._stretches: deque[tuple[int, int]] = deque(maxlen=1024)
+
+    def add(self, start: int, stop: int) -> None:
+        """Take samples ``start`` to ``stop`` (excluded)."""
+        if self._stretches and self._stretches[-1][1] >= start:
+            start = min(start, self._stretches.pop()[0])
+        self._stretches.append((start, stop))
+
+    def among(self, start: int, stop: int) -> bool:
+        """Whether one lies among samples ``start`` to ``stop`` (excluded)."""
+        return any(a < stop and b > start for a, b in self._stretches)

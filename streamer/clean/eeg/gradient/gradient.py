@@ -10,13 +10,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 
 from streamer.clean.eeg.gradient.activity import Activity
 from streamer.clean.eeg.gradient.anchors import TR_MAX_S, Anchors
-from streamer.clean.eeg.gradient.corrected import Corrected, GradientSettings, Span
+from streamer.clean.eeg.gradient.corrected import Corrected, GradientSettings, Span, Spoiled
 from streamer.clean.eeg.gradient.learning import Learning
 from streamer.clean.eeg.gradient.position import Rhythm
 from streamer.clean.eeg.gradient.template import History
@@ -89,7 +87,7 @@ class Gradient:
         self._activity = Activity(settings.activity_v, sfreq, _LISTEN_S)
         self._volume: Volume | None = None
         self._leaving: Volume | None = None
-        self._spoiled: deque[tuple[int, int]] = deque(maxlen=1024)
+        self._spoiled = Spoiled()
         self._loose = False
         self._confirmed = 0
         self._pos: int | None = None
@@ -128,14 +126,7 @@ class Gradient:
     @property
     def rhythm(self) -> Rhythm:
         """What the artefact tells of the scanner."""
-        track = self._learning.track
-        period = track.period or self._anchors.period
-        return Rhythm(
-            None if period is None else period / self._sfreq,
-            self._learning.slices,
-            track.ppm(self._sfreq),
-            1e6 * track.jitter / self._sfreq if len(track) > 4 else None,
-        )
+        return self._learning.rhythm(self._anchors.period)
 
     @property
     def held(self) -> int:
@@ -179,9 +170,7 @@ class Gradient:
 
     def spoil(self, start: int, stop: int) -> None:
         """Keep epochs that contain samples ``start`` to ``stop`` (excluded) out of the template."""
-        if self._spoiled and self._spoiled[-1][1] >= start:
-            start = min(start, self._spoiled.pop()[0])
-        self._spoiled.append((start, stop))
+        self._spoiled.add(start, stop)
 
     def lose(self) -> None:
         """Take the beat for lost: nothing is subtracted until the next trigger."""
@@ -260,7 +249,7 @@ class Gradient:
             if (over or pos % self._activity.block == 0) and pos - self._first >= 2 * self._activity.block:
                 self._activity.judge(self._history, pos)
             return
-        verdict = self._learning.look(volume, pos, self._is_spoiled)
+        verdict = self._learning.look(volume, pos, self._spoiled.among)
         if verdict == "silent":
             self._anchors.stop()
             volume.dead = self._out
@@ -283,22 +272,18 @@ class Gradient:
         """Correct samples up to ``until``, as far as they are in ``out``."""
         while self._out < until:
             at = self._out
-            volume = self._volume
-            if volume is not None and at < volume.base and self._leaving is not None:
-                volume = self._leaving
-            stop = until if volume is None or at >= volume.base else min(until, volume.base)
-            if volume is self._leaving and self._volume is not None:
-                stop = min(stop, self._volume.base)
-            corrects = volume is not None and self._corrects(volume, at)
-            if volume is not None and at >= volume.base:
-                stop = min(stop, self._next_edge(volume, at))
+            volume, stop = self._volume, until
+            if volume is not None and at < volume.base:
+                stop = min(stop, volume.base)
+                volume = volume if self._leaving is None else self._leaving
+            if volume is not None:
+                stop = min(stop, self._next_edge(volume, at) if at >= volume.base else volume.base)
             listens = self._activity.until
-            if listens is not None and at < listens:
-                stop = min(stop, listens)
+            if listens is not None and at < listens < stop:
+                stop = listens
             data = self._history.read(at, stop)
             part = out.data[at - out.first : stop - out.first]
-            if corrects:
-                assert volume is not None
+            if volume is not None and self._corrects(volume, at):
                 volume.subtract(self._history, at, data, part)
             else:
                 part[:] = data
@@ -312,10 +297,10 @@ class Gradient:
     def _next_edge(self, volume: Volume, at: int) -> int:
         block = self._learning.block
         edge = at + block - (at - volume.base) % block
-        if volume.dead is not None and at < volume.dead:
-            edge = min(edge, volume.dead)
+        if volume.dead is not None and at < volume.dead < edge:
+            edge = volume.dead
         end = volume.base + self._length
-        return min(edge, end) if at < end else edge
+        return end if at < end < edge else edge
 
     @property
     def _length(self) -> int:
@@ -393,7 +378,7 @@ class Gradient:
             and old.whole
             and old.base >= self._first
             and abs(sample - old.base - period) <= anchors.tolerance
-            and not self._is_spoiled(old.base, sample)
+            and not self._spoiled.among(old.base, sample)
         )
         number = old.number + 1 if trigger is None else self._confirmed + n
         volume = self._learning.next_volume(old, number, sample, trigger, period, enters=enters)
@@ -405,6 +390,3 @@ class Gradient:
     def _expect(self, volume: Volume) -> None:
         self._anchors.expected = self._learning.expected(volume)
         self._anchors.slack = self._learning.slack
-
-    def _is_spoiled(self, start: int, stop: int) -> bool:
-        return any(a < stop and b > start for a, b in self._spoiled)

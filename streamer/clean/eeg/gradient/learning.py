@@ -11,10 +11,11 @@ import numpy as np
 from streamer.clean.eeg.gradient.gains import Gains
 from streamer.clean.eeg.gradient.match import Match
 from streamer.clean.eeg.gradient.poses import Poses
-from streamer.clean.eeg.gradient.position import Track, robust_sd
+from streamer.clean.eeg.gradient.position import Rhythm, Track, robust_sd
 from streamer.clean.eeg.gradient.shots import shots
 from streamer.clean.eeg.gradient.template import MARGIN, Epoch, History, Template
 from streamer.clean.eeg.gradient.volume import Places, Volume
+from streamer.compiled import compiled
 from streamer.messages import F32, F64
 
 _BLOCK_S = 0.0128
@@ -71,6 +72,9 @@ class Learning:
         self._oldest = -(1 << 62)
         self._offsets: deque[float] = deque(maxlen=16)
         self.restart()
+        _count(self._loud_from, self._loud_from, self._loud_from)
+        # templates are made in the midst of a run: what they need is compiled here
+        Template(1, self.block, n_channels, 1)
 
     def restart(self) -> None:
         """Forget the artefact, but not when volumes come."""
@@ -78,6 +82,7 @@ class Learning:
         self._gains = Gains(self._n_channels)
         self._residuals: deque[F64] = deque(maxlen=7)
         self._usual: F64 | None = None
+        self._loud_from: F64 = np.full(self._n_channels, np.inf)
         self._unexplained: deque[float] = deque(maxlen=8)
         self._odd = 0
         self._next_block = 0
@@ -106,6 +111,17 @@ class Learning:
     def slack(self) -> float:
         """Samples by which a trigger may be off its volume without moving it."""
         return max(_SLACK, 4.0 * robust_sd(np.array(self._offsets))) if len(self._offsets) > 3 else _SLACK
+
+    def rhythm(self, period: float | None) -> Rhythm:
+        """Tell what the artefact tells of the scanner; ``period`` is by the triggers, samples."""
+        track = self.track
+        period = track.period or period
+        return Rhythm(
+            None if period is None else period / self._sfreq,
+            self.slices,
+            track.ppm(self._sfreq),
+            1e6 * track.jitter / self._sfreq if len(track) > 4 else None,
+        )
 
     def heard(self) -> bool:
         """Whether gradients were in the block that was looked at last."""
@@ -147,11 +163,10 @@ class Learning:
             if spoiled(start, start + size):
                 continue
             rest, raw = volume.measure(self._history, block, self._match)
-            volume.silent = volume.silent + 1 if _most(rest > 2.0 * raw) else 0
-            if self._usual is not None:
-                loud = raw > _LOUD * size * self._usual
-                self._heard = _most(loud)
-                volume.strange = volume.strange + 1 if _most(loud & (rest > 0.5 * raw)) else 0
+            silent, loud, strange = _count(rest, raw, self._loud_from)
+            volume.silent = volume.silent + 1 if 2 * silent > self._n_channels else 0
+            self._heard = 2 * loud > self._n_channels
+            volume.strange = volume.strange + 1 if 2 * strange > self._n_channels else 0
             if volume.silent >= _SILENT:
                 return "silent"
             if volume.strange >= _STRANGE:
@@ -290,9 +305,22 @@ class Learning:
         residual = match.residual + 1e-30
         self._residuals.append(residual)
         self._usual = np.median(np.array(self._residuals), axis=0)
+        self._loud_from = _LOUD * self.block * self._usual
         quality = np.clip(self._usual / residual, _LEAST_QUALITY, 1.0)
         return quality.astype(np.float32), gains.astype(np.float32)
 
 
 def _most(which: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> bool:
     return 2 * int(np.count_nonzero(which)) > which.size
+
+
+@compiled
+def _count(rest: F64, raw: F64, loud_from: F64) -> tuple[int, int, int]:
+    """Count the channels that subtracting made louder, those with gradients, and those of them not explained."""
+    silent = loud = strange = 0
+    for c in range(len(raw)):
+        silent += rest[c] > 2.0 * raw[c]
+        if raw[c] > loud_from[c]:
+            loud += 1
+            strange += rest[c] > 0.5 * raw[c]
+    return silent, loud, strange

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamer.compiled import compiled
 from streamer.messages import F32, F64
 
 _XT, _TT, _ER, _RR, _EE, _XX, _DD = range(7)
@@ -26,10 +27,11 @@ class Match:
     """
 
     def __init__(self, block: int, n_channels: int) -> None:
-        self._products = np.empty((7, block - 3, n_channels), np.float32)
-        self._ones = np.ones((1, block - 3), np.float32)
+        self._rows = block - 3
         self._n_channels = n_channels
         self.begin()
+        none = np.zeros((block, n_channels), np.float32)
+        _add(none, none, 0.0, self._sums, self._places)
 
     def begin(self) -> None:
         """Begin a volume."""
@@ -56,24 +58,8 @@ class Match:
         ndarray, shape (2, n_channels)
             Energy of the difference and of ``x`` in this block, V².
         """
-        p = self._products
-        e = x - template
-        dx, dt = x[1:] - x[:-1], template[1:] - template[:-1]
-        de = dx - dt
-        slope = dt[2:] - dt[:-2]
-        np.multiply(dx[1:-1], dt[1:-1], out=p[_XT])
-        np.multiply(dt[1:-1], dt[1:-1], out=p[_TT])
-        np.multiply(de[1:-1], slope, out=p[_ER])
-        np.multiply(slope, slope, out=p[_RR])
-        np.multiply(e[1:-2], e[1:-2], out=p[_EE])
-        np.multiply(x[1:-2], x[1:-2], out=p[_XX])
-        np.multiply(de[1:-1], de[1:-1], out=p[_DD])
-        new = np.matmul(self._ones, p)[:, 0].astype(np.float64)
-        self._sums += new
-        # the slope is that of two samples
-        self._places += shift * new[_RR] - 2.0 * new[_ER]
         self.blocks += 1
-        return new[[_EE, _XX]]
+        return _add(x, template, shift, self._sums, self._places)
 
     def halve(self) -> None:
         """Say that half the volume is in."""
@@ -92,7 +78,7 @@ class Match:
     @property
     def residual(self) -> F64:
         """Mean square of what is left per channel, V²."""
-        return self._sums[_EE] / max(1, self.blocks * self._ones.shape[1])
+        return self._sums[_EE] / max(1, self.blocks * self._rows)
 
     @property
     def unexplained(self) -> F64:
@@ -114,3 +100,33 @@ class Match:
         first, second = self._half, self._sums - self._half
         apart = first[_XT] / (first[_TT] + _TINY) - second[_XT] / (second[_TT] + _TINY)
         return 0.25 * np.square(apart)
+
+
+@compiled
+def _add(x: F32, template: F32, shift: float, sums: F64, places: F64) -> F64:
+    """Add a block to the sums, in single precision within the block; give the energies of difference and of ``x``."""
+    block, n_channels = x.shape
+    new = np.zeros((7, n_channels), np.float32)
+    xt, tt, er, rr, ee, xx, dd = new[_XT], new[_TT], new[_ER], new[_RR], new[_EE], new[_XX], new[_DD]
+    for i in range(1, block - 2):
+        x1, x2 = x[i], x[i + 1]
+        t0, t1, t2, t3 = template[i - 1], template[i], template[i + 1], template[i + 2]
+        for c in range(n_channels):
+            e1, e2 = x1[c] - t1[c], x2[c] - t2[c]
+            dx, dt, de = x2[c] - x1[c], t2[c] - t1[c], e2 - e1
+            slope = (t3[c] - t2[c]) - (t1[c] - t0[c])
+            xt[c] += dx * dt
+            tt[c] += dt * dt
+            er[c] += de * slope
+            rr[c] += slope * slope
+            ee[c] += e1 * e1
+            xx[c] += x1[c] * x1[c]
+            dd[c] += de * de
+    energies = np.empty((2, n_channels))
+    for c in range(n_channels):
+        for k in range(7):
+            sums[k, c] += np.float64(new[k, c])
+        # the slope is that of two samples
+        places[c] += shift * np.float64(rr[c]) - 2.0 * np.float64(er[c])
+        energies[0, c], energies[1, c] = np.float64(ee[c]), np.float64(xx[c])
+    return energies

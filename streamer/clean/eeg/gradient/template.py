@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streamer.clean.eeg.gradient.interpolate import REACH, Shift
-from streamer.messages import F32
+from streamer.compiled import compiled
+from streamer.messages import F32, Array
 
 MARGIN = 2 * REACH + 8
 """Samples of the template before a volume's first and after its last: what a shifted block is made of."""
@@ -33,6 +34,10 @@ class History:
 
     def write(self, start: int, data: F32) -> None:
         """Store samples, at most ``capacity`` of them, from index ``start`` on."""
+        at = start % self.capacity
+        if at + len(data) <= self.capacity:
+            self._data[at : at + len(data)] = data
+            return
         for at, stop, i in self._pieces(start, start + len(data)):
             self._data[at:stop] = data[i : i + stop - at]
 
@@ -48,10 +53,10 @@ class History:
 
     def read(self, start: int, stop: int) -> F32:
         """Give samples ``start`` to ``stop`` (excluded); a view where they lie in one piece."""
-        pieces = self._pieces(start, stop)
-        if len(pieces) == 1:
-            return self._data[pieces[0][0] : pieces[0][1]]
-        return np.concatenate([self._data[at:end] for at, end, _ in pieces])
+        at = start % self.capacity
+        if at + stop - start <= self.capacity:
+            return self._data[at : at + stop - start]
+        return np.concatenate([self._data[at:end] for at, end, _ in self._pieces(start, stop)])
 
     def _pieces(self, start: int, stop: int) -> list[tuple[int, int, int]]:
         at = start % self.capacity
@@ -119,7 +124,6 @@ class Template:
         self._kept = np.zeros((n_max + 1, rows, n_channels), np.float32)
         self._free = list(range(n_max + 1))
         self._sum = np.zeros((rows, n_channels), np.float32)
-        self._work = np.empty((block, n_channels), np.float32)
         self._inverse = np.zeros(n_channels, np.float32)
         self.mean = np.zeros((rows, n_channels), np.float32)
         """V; row i is phase ``i - MARGIN``, up to date for what was `advance`-d to."""
@@ -129,9 +133,12 @@ class Template:
         """Amplitude of the mean against the first epoch's, shape (n_channels,)."""
         self._enters: tuple[Epoch, Shift] | None = None
         self._changes: list[tuple[int, F32]] = []
+        self._slots: Array = np.empty(0, np.int64)
+        self._by: F32 = np.empty((0, n_channels), np.float32)
         self._leaving: list[int] = []
         self._scale = 1.0
         self._done = self.n_blocks
+        self._update(0, 0)
 
     def next_volume(self, history: History, epoch: Epoch | None, oldest: int) -> None:
         """Begin a volume: let ``epoch`` enter, those that begin before ``oldest`` leave, and new weights hold."""
@@ -153,8 +160,11 @@ class Template:
             epoch.weight = epoch.wanted
             self.epochs.append(epoch)
             self._enters = epoch, Shift(epoch.shift, self.block)
-        if epoch is None and not self._changes:
+            self._changes.append((epoch.slot, epoch.weight))
+        if not self._changes:
             return
+        self._slots = np.array([slot for slot, _ in self._changes], np.int64)
+        self._by = np.array([by for _, by in self._changes], np.float32)
         total = np.zeros(self.gains.shape)
         gains = np.zeros(self.gains.shape)
         for e in self.epochs:
@@ -184,19 +194,39 @@ class Template:
         until = min(self.n_blocks, -(-(phase + MARGIN) // self.block))
         while self._done < until:
             at = self._done * self.block
-            rows = slice(at, at + self.block)
-            part = self._sum[rows]
-            if self._scale != 1.0:
-                np.multiply(part, np.float32(self._scale), out=part)
-            for slot, by in self._changes:
-                np.multiply(self._kept[slot, rows], by, out=self._work)
-                np.add(part, self._work, out=part)
             if self._enters is not None:
                 epoch, shift = self._enters
-                kept = self._kept[epoch.slot, rows]
                 first = epoch.base + at - MARGIN - shift.before
-                shift(history.read(first, first + shift.n), kept)
-                np.multiply(kept, epoch.weight, out=self._work)
-                np.add(part, self._work, out=part)
-            np.multiply(part, self._inverse, out=self.mean[rows])
+                shift(history.read(first, first + shift.n), self._kept[epoch.slot, at : at + self.block])
+            self._update(at, at + self.block)
             self._done += 1
+
+    def _update(self, start: int, stop: int) -> None:
+        scale = np.float32(self._scale)
+        _add(self._kept, self._slots, self._by, scale, self._inverse, start, stop, self._sum, self.mean)
+
+
+@compiled
+def _add(
+    kept: F32,
+    slots: Array,
+    by: F32,
+    scale: np.float32,
+    inverse: F32,
+    start: int,
+    stop: int,
+    total: F32,
+    mean: F32,
+) -> None:
+    """Scale rows of the sum, add epochs to it, each ``by`` its weight, and divide by the sum of weights."""
+    n_channels = total.shape[1]
+    for i in range(start, stop):
+        row, out = total[i], mean[i]
+        for c in range(n_channels):
+            row[c] = scale * row[c]
+        for k in range(len(slots)):
+            epoch, weight = kept[slots[k], i], by[k]
+            for c in range(n_channels):
+                row[c] += weight[c] * epoch[c]
+        for c in range(n_channels):
+            out[c] = row[c] * inverse[c]

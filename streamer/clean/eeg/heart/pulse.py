@@ -18,7 +18,7 @@ from pydantic import Field
 from streamer.clean.eeg.heart.absolute_ring import Ring
 from streamer.clean.eeg.heart.beat import Beat
 from streamer.clean.eeg.heart.pulse_basis import BEFORE, FRACTIONS, Basis
-from streamer.clean.eeg.heart.pulse_fit import BeatFit
+from streamer.clean.eeg.heart.pulse_fit import BeatFit, warm_up
 from streamer.clean.eeg.heart.pulse_model import Epoch, PulseModel
 from streamer.clean.eeg.heart.reference_regression import ReferenceRegression
 from streamer.contracts import Settings
@@ -127,6 +127,7 @@ class Pulse:
             self._model = PulseModel(
                 self._fine, self._coarse, n_channels, settings.n_beats, settings.n_components, sfreq
             )
+            warm_up(self._fine, self._coarse, n_channels)
         self._past = Ring(self.hold + 3 * self._length, n_channels)
         self._trust = Ring(self.hold + 3 * self._length, 1)
         self._beats: deque[Beat] = deque()
@@ -193,21 +194,25 @@ class Pulse:
             return PulseOut(first, data - estimate, estimate)
         self._beats.extend(beats)
         out, at, stop = self._out, first, first + len(data)
-        pieces: list[tuple[F64, F64]] = [self._give(out)]
+        trust, spoils = 1.0 - dirty[:, None], bool(dirty.any())
+        pieces: list[tuple[F64, F64]] = []
         while at < stop:
             while self._beats and self._beats[0].known <= at:
                 self._take(self._beats.popleft(), at)
             end = self._until(at, stop)
             part = slice(at - first, end - first)
             self._past.put(at, data[part])
-            self._trust.put(at, 1.0 - dirty[part, None])
-            if dirty[part].any():
+            self._trust.put(at, trust[part])
+            if spoils and dirty[part].any():
                 self._spoilt = first + part.start + int(np.flatnonzero(dirty[part])[-1]) + 1
             self._follow(at, end)
             at = end
             if at % _STEP == 0:
                 self._learn(self._model)
             pieces.append(self._give(at - self.hold))
+        if len(pieces) == 1:
+            return PulseOut(out, *pieces[0])
+        pieces.append(self._give(self._out))
         return PulseOut(out, np.concatenate([p[0] for p in pieces]), np.concatenate([p[1] for p in pieces]))
 
     def flush(self) -> PulseOut:
@@ -268,8 +273,8 @@ class Pulse:
 
     def _feed(self, fit: BeatFit, start: int, stop: int) -> None:
         if start < stop:
-            trust = self._trust.last(stop, stop - start + BEFORE)
-            fit.advance(self._past.last(stop, stop - start + BEFORE), trust[BEFORE:] * trust[:-BEFORE])
+            n = stop - start + BEFORE
+            fit.advance(self._past.last(stop, n), self._trust.last(stop, n))
 
     def _end(self, fit: BeatFit, stop: int) -> None:
         """Have a beat learnt from that ended at ``stop``."""

@@ -6,7 +6,8 @@ import numpy as np
 
 from streamer.clean.eeg.heart.pulse_basis import BEFORE, Basis
 from streamer.clean.eeg.heart.pulse_model import PREDICT, PulseShape
-from streamer.messages import F64
+from streamer.compiled import compiled
+from streamer.messages import F64, Array
 
 
 class BeatFit:
@@ -50,26 +51,26 @@ class BeatFit:
         ----------
         data : ndarray, shape (n + BEFORE, n_channels)
             V, with the ``BEFORE`` samples that precede them.
-        trust : ndarray, shape (n, 1)
-            0 where a sample must not count, otherwise 1.
+        trust : ndarray, shape (n + BEFORE, 1)
+            Of the same samples: 0 where one must not count, otherwise 1.
         """
-        n = len(trust)
-        if self.shape is None:
-            self.seen += n
-            return
-        at = slice(self.seen, self.seen + n + BEFORE)
-        rest = data - self._look(self._fine, self.shape.mean, at)
-        errors = np.matmul((rest[1:] - PREDICT * rest[:-1])[:, None], self.shape.whitener)[:, 0]
-        whitened = self._look(self._coarse, self.shape.whitened, at).reshape(n + BEFORE, -1, data.shape[1])
-        slopes = whitened[1:] - PREDICT * whitened[:-1]
-        score = np.matmul(slopes, errors[:, :, None])[:, :, 0] * trust
-        information = np.matmul(slopes, slopes.transpose(0, 2, 1)) * trust[:, :, None]
-        # sums that begin with what is carried are the same however the samples are split
-        score = np.add.accumulate(np.concatenate([self._score[None], score]))[1:]
-        information = np.add.accumulate(np.concatenate([self._information[None], information]))[1:]
-        self._score, self._information = score[-1], information[-1]
-        self._theta[self.seen : self.seen + n] = np.linalg.solve(information, score[:, :, None])[:, :, 0]
-        self.seen += n
+        if self.shape is not None:
+            _advance(
+                data,
+                trust,
+                self._fine.index[self.fraction, self.seen :],
+                self._fine.weight[self.fraction, self.seen :],
+                self.shape.mean,
+                self._coarse.index[self.fraction, self.seen :],
+                self._coarse.weight[self.fraction, self.seen :],
+                self.shape.whitened,
+                self.shape.whitener,
+                self._information,
+                self._score,
+                self._theta[self.seen :],
+                PREDICT,
+            )
+        self.seen += len(data) - BEFORE
 
     def skip(self, n: int) -> None:
         """Pass over samples that were never there."""
@@ -82,17 +83,157 @@ class BeatFit:
 
         Each from what was known of the beat ``hold`` samples later, or at its end.
         """
-        at = np.arange(start, stop) - self.start
         if self.shape is None:
             raise ValueError("a beat from before there was a template has no estimate: expected one with a shape")
-        look = slice(start - self.start + BEFORE, stop - self.start + BEFORE)
-        mean = self._look(self._fine, self.shape.mean, look)
-        parts = self._look(self._coarse, self.shape.components, look).reshape(len(at), -1, mean.shape[1])
-        known = min(self.seen, self.stop - self.start)
-        theta = self._theta[np.minimum(at + hold, known - 1)]
-        return mean + np.matmul(theta[:, None], parts)[:, 0]
+        first = start - self.start
+        estimate = np.zeros((stop - start, self.shape.mean.shape[1]))
+        _estimate(
+            self._fine.index[self.fraction, first + BEFORE :],
+            self._fine.weight[self.fraction, first + BEFORE :],
+            self.shape.mean,
+            self._coarse.index[self.fraction, first + BEFORE :],
+            self._coarse.weight[self.fraction, first + BEFORE :],
+            self.shape.components,
+            self._theta,
+            first + hold,
+            min(self.seen, self.stop - self.start) - 1,
+            estimate,
+        )
+        return estimate
 
-    def _look(self, basis: Basis, table: F64, at: slice) -> F64:
-        """Values of a table of coefficients at samples counted from ``BEFORE`` before the start."""
-        rows = table[basis.index[self.fraction, at]]
-        return np.matmul(basis.weight[self.fraction, at][:, None], rows)[:, 0]
+
+def warm_up(fine: Basis, coarse: Basis, n_channels: int) -> None:
+    """Have compiled what a beat needs, before the first comes."""
+    table, square = np.zeros((max(fine.rows, coarse.rows), n_channels)), np.zeros((n_channels, n_channels))
+    shape = PulseShape(table, table, table, square)
+    fit = BeatFit(0, 0, shape, fine, coarse, learnable=False)
+    fit.advance(np.zeros((1 + BEFORE, n_channels)), np.zeros((1 + BEFORE, 1)))
+    fit.estimate(0, 1, 0)
+
+
+@compiled
+def _advance(
+    data: F64,
+    trust: F64,
+    fine_index: Array,
+    fine_weight: F64,
+    mean: F64,
+    coarse_index: Array,
+    coarse_weight: F64,
+    whitened: F64,
+    whitener: F64,
+    information: F64,
+    score: F64,
+    theta: F64,
+    predict: float,
+) -> None:
+    """Add samples to ``information`` and ``score``, and solve for ``theta`` after each.
+
+    Row 0 of all but ``theta`` is the sample before the first.
+    """
+    n, n_channels, n_parts = len(data) - 1, data.shape[1], len(score)
+    rest, before = np.empty(n_channels), np.empty(n_channels)
+    parts, parts_before = np.empty((n_parts, n_channels)), np.empty((n_parts, n_channels))
+    error = np.empty(n_channels)
+    for i in range(n + 1):
+        rest, before = before, rest
+        parts, parts_before = parts_before, parts
+        row = data[i]
+        for c in range(n_channels):
+            rest[c] = row[c]
+        for t in range(fine_index.shape[1]):
+            course, w = mean[fine_index[i, t]], fine_weight[i, t]
+            for c in range(n_channels):
+                rest[c] -= w * course[c]
+        parts[:] = 0.0
+        for t in range(fine_index.shape[1]):
+            courses, w = whitened[coarse_index[i, t]], coarse_weight[i, t]
+            for k in range(n_parts):
+                part, course = parts[k], courses[k * n_channels : (k + 1) * n_channels]
+                for c in range(n_channels):
+                    part[c] += w * course[c]
+        if i == 0:
+            continue
+        if trust[i, 0] * trust[i - 1, 0] > 0.0:
+            error[:] = 0.0
+            for r in range(n_channels):
+                unpredicted, weights = rest[r] - predict * before[r], whitener[r]
+                for c in range(n_channels):
+                    error[c] += unpredicted * weights[c]
+            for k in range(n_parts):
+                part, course = parts_before[k], parts[k]
+                for c in range(n_channels):
+                    part[c] = course[c] - predict * part[c]
+            for k in range(n_parts):
+                score[k] += _dot(parts_before[k], error)
+                for m in range(k + 1):
+                    information[k, m] += _dot(parts_before[k], parts_before[m])
+        _solve(information, score, theta[i - 1])
+
+
+@compiled
+def _dot(a: F64, b: F64) -> float:
+    """Sum products in four strands: one alone would wait for each addition."""
+    n = len(a)
+    whole = n - n % 4
+    p = q = r = s = 0.0
+    for i in range(0, whole, 4):
+        p += a[i] * b[i]
+        q += a[i + 1] * b[i + 1]
+        r += a[i + 2] * b[i + 2]
+        s += a[i + 3] * b[i + 3]
+    for i in range(whole, n):
+        p += a[i] * b[i]
+    return (p + q) + (r + s)
+
+
+@compiled
+def _solve(matrix: F64, right: F64, out: F64) -> None:
+    """Solve for a matrix that is symmetric and at least 1, of which the lower half is read (Cholesky)."""
+    n = len(right)
+    root = np.empty((n, n))
+    for i in range(n):
+        for j in range(i + 1):
+            total = matrix[i, j]
+            for k in range(j):
+                total -= root[i, k] * root[j, k]
+            root[i, j] = np.sqrt(total) if i == j else total / root[j, j]
+    for i in range(n):
+        total = right[i]
+        for k in range(i):
+            total -= root[i, k] * out[k]
+        out[i] = total / root[i, i]
+    for i in range(n - 1, -1, -1):
+        total = out[i]
+        for k in range(i + 1, n):
+            total -= root[k, i] * out[k]
+        out[i] = total / root[i, i]
+
+
+@compiled
+def _estimate(
+    fine_index: Array,
+    fine_weight: F64,
+    mean: F64,
+    coarse_index: Array,
+    coarse_weight: F64,
+    components: F64,
+    theta: F64,
+    first: int,
+    last: int,
+    out: F64,
+) -> None:
+    """Add mean and components to ``out``, sample i with row ``first + i`` of ``theta``, and ``last`` at most."""
+    n, n_channels = out.shape
+    for i in range(n):
+        row, known = out[i], theta[min(first + i, last)]
+        for t in range(fine_index.shape[1]):
+            course, w = mean[fine_index[i, t]], fine_weight[i, t]
+            for c in range(n_channels):
+                row[c] += w * course[c]
+        for t in range(fine_index.shape[1]):
+            courses, w = components[coarse_index[i, t]], coarse_weight[i, t]
+            for k in range(len(known)):
+                course, share = courses[k * n_channels : (k + 1) * n_channels], w * known[k]
+                for c in range(n_channels):
+                    row[c] += share * course[c]

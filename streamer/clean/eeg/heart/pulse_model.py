@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from streamer.clean.eeg.heart.pulse_basis import BEFORE, FRACTIONS, Basis
-from streamer.messages import F64
+from streamer.messages import F32, F64
 
 PREDICT = 0.9
 """What a sample of EEG tells of the next one: the error of this prediction is nearly white."""
@@ -137,7 +137,8 @@ class PulseModel:
         course = _mean(self._courses[:n], known, weight)
         yield
         n_channels = mean.shape[1]
-        deviations = np.empty((n + 2, self.coarse.n, n_channels))
+        # single precision serves what only tells artefact from noise, and costs half
+        deviations: F32 = np.empty((n + 2, self.coarse.n, n_channels), np.float32)
         blocks = [slice(a, min(a + _BLOCK, n)) for a in range(0, n, _BLOCK)]
         for part in blocks:
             deviations[part] = (self._courses[part] - course) * known[part, :, None]
@@ -147,26 +148,29 @@ class PulseModel:
         rows = float(known.sum()) / n
         known_noise = self._noise
         if known_noise is None:
-            timed = np.matmul(self._rows, deviations[:n]).reshape(-1, n_channels)
+            timed = np.matmul(self._rows, deviations[:n], dtype=np.float64).reshape(-1, n_channels)
             known_noise = timed.T @ timed / (n * rows)
         whitener = _whitener(known_noise)
         back = np.linalg.inv(whitener)
-        white = np.empty((n + 2, self.coarse.n * n_channels))
+        to_white, in_time = whitener.astype(np.float32), self._rows.astype(np.float32)
+        white: F32 = np.empty((n + 2, self.coarse.n * n_channels), np.float32)
         yield
         for part in [*blocks, slice(n, n + 2)]:
-            whole = np.matmul(self._rows, deviations[part] @ whitener)
-            white[part] = whole.reshape(len(whole), -1)
+            whole = (deviations[part].reshape(-1, n_channels) @ to_white).reshape(deviations[part].shape)
+            np.matmul(in_time, whole, out=white[part].reshape(whole.shape))
             if part.start < n:
-                self._energy[part] = (white[part] ** 2).sum(axis=1)
+                self._energy[part] = np.square(white[part]).sum(axis=1, dtype=np.float64)
             yield
         roots = np.sqrt(np.concatenate([weight, np.full(2, _PRIOR_BEATS)]))
         total = float(roots @ roots)
         width = n_channels * rows
         gain_energy = float(white[n] @ white[n])
-        white *= roots[:, None]
-        gram = np.empty((n + 2, n + 2))
+        white *= roots[:, None].astype(np.float32)
+        # of symmetric matrices the lower half is looked at
+        gram = np.zeros((n + 2, n + 2))
         for a in range(0, n + 2, 2 * _BLOCK):
-            gram[a : a + 2 * _BLOCK] = white[a : a + 2 * _BLOCK] @ white.T
+            b = min(a + 2 * _BLOCK, n + 2)
+            gram[a:b, :b] = white[a:b] @ white[:b].T
             yield
         past = np.linalg.eigvalsh(gram[:n, :n] / total)
         noise = max(float(np.median(past)) * total / width, _TINY)
@@ -185,14 +189,12 @@ class PulseModel:
         spread = present * noise * _artefact_part(values / noise, width / total)
         yield
         # what the components leave of the past beats is the noise that the next ones are found in
-        left = np.eye(n) - (vectors[:n] * (spread / values)) @ vectors[:n].T
-        rest = np.empty((n, white.shape[1]))
-        for part in blocks:
-            rest[part] = left[part] @ white[:n]
-            yield
+        common = vectors[:n].T.astype(np.float32) @ white[:n]
+        shares = (vectors[:n] * (spread / values)).astype(np.float32)
         now = np.zeros((n_channels, n_channels))
+        yield
         for part in blocks:
-            timed = rest[part].reshape(-1, n_channels)
+            timed = (white[part] - shares[part] @ common).reshape(-1, n_channels)
             now += timed.T @ timed
             yield
         self._noise = back.T @ (now / (float(weight.sum()) * rows)) @ back
@@ -207,7 +209,7 @@ class PulseModel:
             mean=padded,
             components=components.reshape(self.coarse.rows, -1),
             whitened=(components @ whitener).reshape(self.coarse.rows, -1),
-            whitener=whitener,
+            whitener=np.ascontiguousarray(whitener),
         )
 
     def _enter(self, slot: int, epoch: Epoch, data: F64) -> None:

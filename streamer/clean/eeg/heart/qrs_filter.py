@@ -89,6 +89,8 @@ class QrsFilter:
         """shape (length * n_ecg,); None until a beat's shape is known or no channel has a signal."""
         self.lost: Array = np.zeros(n_ecg, dtype=bool)
         """Channels without a signal in the newest block."""
+        self.all_lost = False
+        """Whether these are all channels."""
         self.offset = 0.0
         """The R peak's place against the template's middle, samples."""
         self.template: F64 | None = None
@@ -122,9 +124,9 @@ class QrsFilter:
         """Learn the background at the end of a block; samples before ``clean_from`` are not to be learnt from."""
         lost: Array = np.asarray(np.abs(self.ring.last(stop, self.block)).max(axis=0) < _FLAT_V)
         changed = bool((lost != self.lost).any())
-        self.lost = lost
+        self.lost, self.all_lost = lost, bool(lost.all())
         at = stop - self._behind
-        learnt = at - self.block - self.length + 1 >= clean_from and not lost.all()
+        learnt = at - self.block - self.length + 1 >= clean_from and not self.all_lost
         if learnt:
             stretch = self._without_beats(at, self.block + self.length - 1)
             for c in np.flatnonzero(~lost).tolist():

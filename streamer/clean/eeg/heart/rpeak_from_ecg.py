@@ -9,6 +9,7 @@ import numpy as np
 
 from streamer.clean.eeg.heart.qrs_filter import RING_S, QrsFilter, vertex
 from streamer.clean.eeg.heart.rhythm import Rhythm
+from streamer.compiled import compiled
 from streamer.messages import F64, Array
 
 _USUAL = 0.45
@@ -35,6 +36,10 @@ _SEARCH_S = 0.5
 """How often a beat's shape is looked for while there is none or the ECG is lost, s."""
 _SEARCH_LEAST_S = 2.5
 """Least signal for that, s."""
+_NOISE, _DIRTY_NOISE, _CLEAN_FROM, _BEFORE, _PEAK, _AHEAD, _SIZE, _BEHIND, _DUE, _N_STATE = range(10)
+"""Places in the state: the noise at the filter's output, the first of the clean samples, the output at the newest
+sample, where the peak is that may be a beat (NaN: none), the output ahead of it, at it and behind it, and where a peak
+is that is to be decided upon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +85,22 @@ class EcgBeats:
         self._slow = 1 / (_NOISE_S * sfreq)
         self._fast = 1 / (_DIRTY_NOISE_S * sfreq)
         self._previous: F64 | None = None
-        self._clean_from = 0
-        self._noise = 0.05
-        self._dirty_noise = 0.05
-        self._before = 0.0
-        self._peak: tuple[int, float, float, float] | None = None
-        """Where, and the output before, at and after."""
+        self._state = np.zeros(_N_STATE)
+        self._state[[_NOISE, _DIRTY_NOISE]] = 0.05
+        self._state[[_PEAK, _DUE]] = np.nan
+        length = self.filter.length
+        none = np.zeros((length, n_ecg))
+        _watch(none, none.reshape(-1), np.zeros(1, bool), 0, 1, self._state, 0.0, 0.0, 0)
 
     @property
     def flat(self) -> bool:
         """Whether no channel has a signal."""
-        return bool(self.filter.lost.all())
+        return self.filter.all_lost
 
     @property
     def pending(self) -> bool:
         """Whether something is seen that may turn out to be a beat."""
-        return self._peak is not None
+        return not np.isnan(self._state[_PEAK])
 
     def restart(self, first: int, gap: int) -> None:
         """Begin at ``first``, ``gap`` samples later, with no past; what was learnt stays."""
@@ -106,9 +111,9 @@ class EcgBeats:
         none = np.zeros((length, self.filter.ring.width))
         self.filter.ring.put(first - length, none)
         self._previous = None
-        self._clean_from = first
-        self._before = 0.0
-        self._peak = None
+        self._state[_CLEAN_FROM] = first
+        self._state[_BEFORE] = 0.0
+        self._state[_PEAK] = np.nan
 
     def __call__(self, first: int, ecg: F64, dirty: Array) -> list[Found]:
         """Take samples, shape (n_times, n_ecg), up to the end of one of the filter's blocks at most."""
@@ -117,48 +122,36 @@ class EcgBeats:
         np.subtract(ecg[1:], ecg[:-1], out=steps[1:])
         self._previous = ecg[-1].copy()
         self.filter.ring.put(first, steps)
-        found: list[Found] = []
-        for i, soiled in enumerate(dirty.tolist(), first):
-            if soiled:
-                self._clean_from = i + 1
-            beat = self._sample(i, soiled) if self.filter.weights is not None else None
-            if beat is not None:
-                found.append(beat)
+        found = self._watched(first, len(ecg), dirty)
         stop = first + len(ecg)
         if stop % self.filter.block == 0:
             self._end_block(stop)
         return found
 
-    def _sample(self, i: int, soiled: bool) -> Found | None:
-        weights = self.filter.weights
-        assert weights is not None
-        size = float(np.dot(weights, self.filter.window(i + 1)))
-        power = size * size
-        if soiled:
-            self._dirty_noise += (min(power, 4.0) - self._dirty_noise) * self._fast
-        else:
-            self._noise += (min(power, _NOISE_MAX) - self._noise) * self._slow
-        before, self._before = self._before, size
-        peak = self._peak
-        if peak is not None:
-            at, ahead, best, _ = peak
-            if size > best:
-                self._peak = (i, before, size, size)
-                return None
-            if i == at + 1:
-                self._peak = peak = (at, ahead, best, size)
-            if i < at + self.filter.reach:
-                return None
-            self._peak = None
-            return self._decide(i, *peak)
-        if size > _USUAL and size > before:
-            self._peak = (i, before, size, size)
-        return None
+    def _watched(self, first: int, n: int, dirty: Array) -> list[Found]:
+        state, weights = self._state, self.filter.weights
+        if weights is None:
+            if dirty.any():
+                state[_CLEAN_FROM] = first + int(np.flatnonzero(dirty)[-1]) + 1
+            return []
+        found: list[Found] = []
+        seen = self.filter.ring.last(first + n, n + self.filter.length - 1)
+        done = 0
+        while done < n:
+            done = _watch(seen, weights, dirty, first, done, state, self._slow, self._fast, self.filter.reach)
+            if not np.isnan(state[_DUE]):
+                beat = self._decide(first + done - 1, int(state[_DUE]), state)
+                state[_DUE] = np.nan
+                if beat is not None:
+                    found.append(beat)
+        return found
 
-    def _decide(self, i: int, at: int, before: float, size: float, after: float) -> Found | None:
-        soiled = self._clean_from > at + 1 - self.filter.length
-        noise = max(self._noise, self._dirty_noise) if soiled else self._noise
-        sample = at - self.filter.post + vertex(np.array([before, size, after]), 1) + self.filter.offset
+    def _decide(self, i: int, at: int, state: F64) -> Found | None:
+        soiled = bool(state[_CLEAN_FROM] > at + 1 - self.filter.length)
+        noise, size = float(state[_NOISE]), float(state[_SIZE])
+        if soiled:
+            noise = max(noise, float(state[_DIRTY_NOISE]))
+        sample = at - self.filter.post + vertex(state[[_AHEAD, _SIZE, _BEHIND]], 1) + self.filter.offset
         last = self._rhythm.last
         if size > _TOO_LARGE or (last is not None and sample - last < self._rhythm.shortest):
             return None
@@ -186,17 +179,55 @@ class EcgBeats:
         return max(math.exp(-0.5 * off * off), _OVERDUE if off > 0 else _UNEXPECTED)
 
     def _end_block(self, stop: int) -> None:
-        self.filter.end_block(stop, self._clean_from)
+        clean_from = int(self._state[_CLEAN_FROM])
+        self.filter.end_block(stop, clean_from)
         if self.flat or (stop // self.filter.block) % self._search_every:
             return
         if self.good_at is not None and stop - self.good_at <= self._lost_after:
             return
-        start = max(self._clean_from, stop - self._search_most)
+        start = max(clean_from, stop - self._search_most)
         if stop - start < self._search_least:
             return
         ends = self.filter.search(start, stop, math.ceil(self._rhythm.shortest), math.floor(self._rhythm.longest))
         if ends:
             offset = self.filter.offset - self.filter.post - 1
             self._rhythm.learn([end + offset for end in ends])
-            self._noise = _LEAST_NOISE
+            self._state[_NOISE] = _LEAST_NOISE
             self.good_at = ends[-1]
+
+
+@compiled
+def _watch(
+    seen: F64, weights: F64, dirty: Array, first: int, done: int, state: F64, slow: float, fast: float, reach: int
+) -> int:
+    """Filter samples from ``done`` on and watch for peaks; give how many are done when one is to be decided upon.
+
+    Sample i of ``dirty`` is ``first + i``; the filter's window begins at row i of ``seen``.
+    """
+    n_ecg = seen.shape[1]
+    length = len(weights) // n_ecg
+    for i in range(done, len(dirty)):
+        size = 0.0
+        for k in range(length):
+            for c in range(n_ecg):
+                size += weights[k * n_ecg + c] * seen[i + k, c]
+        power, before = size * size, state[_BEFORE]
+        state[_BEFORE] = size
+        if dirty[i]:
+            state[_CLEAN_FROM] = first + i + 1
+            state[_DIRTY_NOISE] += (min(power, 4.0) - state[_DIRTY_NOISE]) * fast
+        else:
+            state[_NOISE] += (min(power, _NOISE_MAX) - state[_NOISE]) * slow
+        at = state[_PEAK]
+        if np.isnan(at):
+            if not (size > _USUAL and size > before):
+                continue
+        elif size <= state[_SIZE]:
+            if first + i == at + 1:
+                state[_BEHIND] = size
+            if first + i >= at + reach:
+                state[_DUE], state[_PEAK] = at, np.nan
+                return i + 1
+            continue
+        state[_PEAK], state[_AHEAD], state[_SIZE], state[_BEHIND] = first + i, before, size, size
+    return len(dirty)

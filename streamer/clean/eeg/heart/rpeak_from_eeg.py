@@ -12,6 +12,7 @@ import numpy as np
 from streamer.clean.eeg.heart.absolute_ring import Ring
 from streamer.clean.eeg.heart.qrs_filter import vertex
 from streamer.clean.eeg.heart.rhythm import Rhythm
+from streamer.compiled import compiled
 from streamer.messages import F64
 
 _TICK_S = 0.020
@@ -91,6 +92,8 @@ class EegBeats:
         self._decay = 1 - math.exp(-2 * math.pi * _CUT_HZ / rate)
         self._history = Ring(round(_HISTORY_S * rate), n_eeg)
         self._level: F64 | None = None
+        self._course = np.zeros((1, n_eeg))
+        _follow(np.zeros((self.tick, n_eeg)), np.zeros(n_eeg), 0.0, self._course[0])
         self._clean_from = 0
         self._template = np.zeros((self._ticks, n_eeg))
         self._beats = 0
@@ -135,16 +138,14 @@ class EegBeats:
         alone : bool
             Whether there is no ECG, so that beats must be found and the template learnt here.
         """
-        mean = np.add.reduce(eeg, axis=0) / self.tick
-        if self._level is None:
-            self._level = mean.copy()
+        level = self._level
+        if level is None:
+            self._level = level = np.add.reduce(eeg, axis=0) / self.tick
             self._clean_from = number
         if dirty:
             self._clean_from = number + 1
-        course = mean - self._level
-        self._level += self._decay * course
-        np.clip(course, -_LIMIT_V, _LIMIT_V, out=course)
-        self._history.put(number, course[None])
+        _follow(eeg, level, self._decay, self._course[0])
+        self._history.put(number, self._course)
         while self._waiting and self._end_tick(self._waiting[0]) <= number:
             self._learn(self._waiting.pop(0), number)
         if (number + 1) % self._per_second == 0:
@@ -259,3 +260,16 @@ def _swings(course: F64, period: int) -> list[int]:
         low = found[-1] + round(0.7 * period)
         found.append(low + int(np.argmax(course[low : found[-1] + round(1.3 * period) + 1])))
     return found
+
+
+@compiled
+def _follow(eeg: F64, level: F64, decay: float, course: F64) -> None:
+    """Give the mean of a tick above the level, cut off, and let the level follow."""
+    n = len(eeg)
+    for c in range(len(level)):
+        total = 0.0
+        for i in range(n):
+            total += eeg[i, c]
+        above = total / n - level[c]
+        level[c] += decay * above
+        course[c] = min(max(above, -_LIMIT_V), _LIMIT_V)
