@@ -52,7 +52,8 @@ def _add_verbs() -> None:
     for name in VERBS:
         function = name.replace("-", "_")
         app.command(name)(getattr(import_module(f"streamer.commands.{function}"), function))
-    app.add_typer(import_module("streamer.commands.config").app, name="config")
+    for group in ("config", "regions"):
+        app.add_typer(import_module(f"streamer.commands.{group}").app, name=group)
     for point in sorted(entry_points(group="streamer.verbs"), key=lambda p: p.name):
         app.command(point.name)(point.load())
 

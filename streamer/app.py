@@ -24,16 +24,18 @@ import numpy as np
 from streamer.acquire.lsl import EegDescription, LslEegSource, LslMarkerSource
 from streamer.acquire.rda import RdaSource
 from streamer.acquire.recorded_events import HEARTBEAT_S, SILENT_S
+from streamer.bold_inputs import keep_inputs
 from streamer.bold_process import BoldProcess
 from streamer.calibration import save_calibration
 from streamer.clean.eeg.channels.interpolate_channels import ChannelInterpolation
 from streamer.clock import LiveClock, wall_time_stamp
-from streamer.compose import CALIBRATION, REGION_NAMES, REGIONS, Parts, compose, make_about, make_eeg_core, make_header
+from streamer.compose import CALIBRATION, Parts, compose, make_about, make_eeg_core, make_header
 from streamer.config import Config
 from streamer.contracts import Sink, Source
 from streamer.emit.clean_eeg_file import CleanEegFile
 from streamer.emit.gate import Gate
 from streamer.emit.lsl_outlet import CleanEegOutlet, TriggerOutlet
+from streamer.emit.map_files import write_maps
 from streamer.emit.mqtt import MqttSink
 from streamer.emit.quality import QUALITY
 from streamer.emit.recorder import Recorder
@@ -41,7 +43,6 @@ from streamer.emit.results import ResultsSink
 from streamer.engine import EegCore
 from streamer.errors import UsageError
 from streamer.formats.montage import electrode_positions
-from streamer.formats.nifti import write_labels
 from streamer.loop import Loop
 from streamer.messages import Event, Marker, SessionTime, SourceState, Tick
 from streamer.meter import Meter
@@ -52,6 +53,17 @@ from streamer.summary import RunSummary, quality_values
 LAG_TICK_S = 1.0
 """Otherwise a tick a second tells the log how late the loop was."""
 QUEUE_EVENTS = 4000
+LEFT_OUT = (
+    "duplicates",
+    "contradictions",
+    "other_series",
+    "not_images",
+    "outside",
+    "refused",
+    "aborted",
+    "overflowed",
+)
+"""What came from the scanner and was no volume of the run, by the worker's counts."""
 
 log = logging.getLogger("streamer.app")
 
@@ -108,8 +120,7 @@ def _keep_inputs(parts: Parts, folder: Path) -> None:
     # a replay must not depend on files that may have changed since: the session keeps its own copies
     if parts.calibration is not None:
         save_calibration(parts.calibration, folder / CALIBRATION)
-    if parts.bold.labels is not None:
-        write_labels(parts.bold.labels, folder / REGIONS, folder / REGION_NAMES)
+    keep_inputs(parts.bold, folder)
 
 
 class _Session:
@@ -176,6 +187,10 @@ class _Session:
                     await asyncio.to_thread(recorder.close, xdf=False)
             return self._summary(loop, [*sources, *([self._markers] if self._markers is not None else [])])
 
+    def _keep_maps(self, worker: BoldProcess) -> None:
+        if self.started and self.config.output.record and worker.maps is not None:
+            write_maps(self.folder, worker.maps)
+
     def _note(self, text: str) -> None:
         self.notes.append(text)
         self.options.say(text)
@@ -208,7 +223,9 @@ class _Session:
 
         if self.config.bold.enabled:
             c = self.config.bold
-            worker = BoldProcess(self.parts.bold, c.directory, c.export, self.clock)
+            worker = BoldProcess(self.parts.bold, c.directory, c.export, self.clock, c.push)
+            # called after the worker has ended, which hands its maps over
+            stack.callback(self._keep_maps, worker)
             stack.push_async_callback(worker.close)
             await worker.open()
             sources.append(worker)
@@ -352,12 +369,13 @@ class _Session:
         for worker in (s for s in sources if isinstance(s, BoldProcess)):
             notes += worker.problems[:20]
             losses["volumes"] = losses.get("volumes", 0) + worker.lost
-            for kind in ("duplicates", "other_series", "not_images"):
+            for kind in LEFT_OUT:
                 if worker.counts.get(kind):
-                    notes.append(f"export directory: {worker.counts[kind]} {kind.replace('_', ' ')}, left out")
-            if worker.timings:
-                p50, p99 = np.percentile(worker.timings, (50, 99)) * 1e3
-                latency["clean_bold"] = (round(float(p50), 3), round(float(p99), 3))
+                    notes.append(f"from the scanner: {worker.counts[kind]} {kind.replace('_', ' ')}, left out")
+            for stage, spans in (("clean_bold", worker.timings), ("volume", worker.totals)):
+                if spans:
+                    half, most = np.percentile(spans, (50, 99)) * 1e3
+                    latency[stage] = (round(float(half), 3), round(float(most), 3))
         return RunSummary(
             session=self.name,
             folder=str(self.folder),

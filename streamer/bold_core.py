@@ -2,17 +2,17 @@
 
 ::
 
-    BoldCore   Volume ─ motion ─ regions ─ BoldFrame
+    BoldCore   Volume ─ registration ─ region means, tissue, maps ─ BoldFrame
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamer.clean.bold.lane import BoldLane, BoldLaneSettings
 from streamer.errors import FormatError
 from streamer.formats.nifti import LabelImage
-from streamer.messages import F32, F64, Array, Event, Output, Volume
+from streamer.messages import F64, Array, Event, Output, Volume
 
 
 class BoldCore:
@@ -22,10 +22,16 @@ class BoldCore:
     ``reasons``, and the run goes on.
     """
 
-    def __init__(self, lane: BoldLane) -> None:
-        self.lane = lane
+    def __init__(self, setup: BoldSetup) -> None:
+        self._setup = setup
+        self.lane = setup.lane()
         self.refused = 0
         self.reasons: list[str] = []
+
+    def restart(self, *, keep_reference: bool) -> None:
+        """Begin anew, as a worker does that was started again: only what motion is measured against may be kept."""
+        reference = self.lane.reference if keep_reference else None
+        self.lane = replace(self._setup, reference=self._setup.reference or reference).lane()
 
     def feed(self, event: Event) -> list[Output]:
         """Take one event; give a frame for a volume that can be used."""
@@ -47,8 +53,8 @@ class BoldSetup:
     labels: LabelImage | None
     reference: tuple[Array, F64] | None = None
     """Volume and affine that motion is measured against; None takes the run's first volume."""
-    baseline: F32 | None = None
-    """Mean intensity per region from a calibration run; None takes the run's first seconds."""
+    tissue: tuple[Array, F64] | None = None
+    """Image (1 white matter, 2 cerebrospinal fluid) and affine."""
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -57,14 +63,16 @@ class BoldSetup:
 
     def core(self) -> BoldCore:
         """Make the core."""
+        return BoldCore(self)
+
+    def lane(self) -> BoldLane:
+        """Make the lane."""
         labels = self.labels
-        return BoldCore(
-            BoldLane(
-                self.settings,
-                None if labels is None else labels.data,
-                None if labels is None else labels.affine,
-                self.regions,
-                self.reference,
-                self.baseline,
-            )
+        return BoldLane(
+            self.settings,
+            None if labels is None else labels.data,
+            None if labels is None else labels.affine,
+            self.regions,
+            self.reference,
+            self.tissue,
         )

@@ -1,8 +1,12 @@
-"""The BOLD worker: watching the export directory, reading files and cleaning volumes, in a process of its own.
+"""The BOLD worker: volumes from files and from the network, read and cleaned in a process of its own.
 
 Python work beside the EEG lane would cost that lane milliseconds, so the DICOM parse and ``BoldCore`` live here. A pipe
 carries raw volumes and BOLD frames to the loop, which stamps, numbers and logs both: the worker's own timing never
 enters a result. The worker is spawned, never forked, and ends with its parent: the pipe's end tells it.
+
+A worker that is killed is started again. The new one begins its baseline and its model anew, but measures motion
+against the same reference; it says so by a ``SourceState`` ``back``, at which a replay of the log begins anew, too. The
+reference is kept if a frame had come of it: that, too, stands in the log.
 """
 
 from __future__ import annotations
@@ -13,18 +17,32 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 
-from streamer.acquire.scanner_export import ExportDirectory, ExportSettings, FileProblem
+from streamer.acquire.dicom_push import DicomPushSettings, DicomReceiver
+from streamer.acquire.export_intake import Arrival, FileProblem
+from streamer.acquire.scanner_export import ExportDirectory, ExportSettings
 from streamer.bold_core import BoldCore, BoldSetup
 from streamer.clock import Clock, stopwatch
 from streamer.errors import SourceError
-from streamer.messages import BoldFrame, SessionTime, SourceState, Volume
+from streamer.messages import F64, Array, BoldFrame, RunMaps, SessionTime, SourceState, Volume
+
+RESTART_S = 10.0
+_ONE_THREAD = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 
 
 @dataclass(frozen=True)
@@ -32,10 +50,33 @@ class WorkerReport:
     """What the worker says besides events."""
 
     kind: str
-    """``timing``, ``problem``, ``lost`` or ``counts``."""
+    """``timing``, ``problem``, ``lost``, ``refused`` or ``counts``."""
     text: str = ""
     seconds: float = 0.0
+    """From the volume to its frame: the lane alone."""
+    total: float = 0.0
+    """From the look that found the last of its files complete to its frame."""
     counts: dict[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What motion is measured against; goes to the parent before the first frame that was measured."""
+
+    data: Array
+    affine: F64
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a worker starts with."""
+
+    setup: BoldSetup
+    directory: Path
+    export: ExportSettings
+    push: DicomPushSettings
+    seen: frozenset[tuple[str, int]] = frozenset()
+    newest: Volume | None = None
 
 
 class BoldProcess:
@@ -48,25 +89,54 @@ class BoldProcess:
         The scanner's export directory; may appear later.
     export : ExportSettings
     clock : Clock
+    push : DicomPushSettings, optional
+        Receive pushed objects, too.
+    restart_s : float
+        A worker that was killed is started again, at most once in so long, s.
     """
 
     name = "bold"
 
-    def __init__(self, setup: BoldSetup, directory: Path, export: ExportSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        setup: BoldSetup,
+        directory: Path,
+        export: ExportSettings,
+        clock: Clock,
+        push: DicomPushSettings | None = None,
+        restart_s: float = RESTART_S,
+    ) -> None:
         self._clock = clock
-        context = multiprocessing.get_context("spawn")
-        self._conn, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, setup, directory, export), daemon=True)
-        self._theirs = theirs
+        self._task = _Task(setup, directory, export, push or DicomPushSettings())
+        self._restart_s = restart_s
+        self._conn: Connection | None = None
+        self._process: BaseProcess | None = None
         self._items: asyncio.Queue[object] = asyncio.Queue()
         self._thread: threading.Thread | None = None
+        self._closing = asyncio.Event()
+        self._started = 0.0
+        self._seen: set[tuple[str, int]] = set()
+        self._newest: Volume | None = None
+        self._in_work: Volume | None = None
+        self._reference: _Reference | None = None
+        self._before: Counter[str] = Counter()
+        self.maps: RunMaps | None = None
+        """Maps of the runs, after ``close``; None where there are none."""
         self.problems: list[str] = []
         self.lost = 0
-        """Files that hold a volume and could not be used."""
+        """Files that hold a volume and could not be used, and volumes that a worker had in work when it died."""
+        self.restarts = 0
         self.counts: dict[str, int] = {}
-        """What the export directory held: volumes, duplicates, other series, quarantined …"""
+        """What came: volumes, duplicates, other series, quarantined …"""
         self.timings: list[float] = []
-        """s from a file's complete read to its frame, per volume."""
+        """s from a volume to its frame, per volume: the lane alone."""
+        self.totals: list[float] = []
+        """s from the look that found a volume's file complete to its frame, per volume."""
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process; None before it is started."""
+        return None if self._process is None else self._process.pid
 
     async def open(self) -> None:
         """Start the worker and wait until it watches the directory.
@@ -74,105 +144,247 @@ class BoldProcess:
         Raises
         ------
         SourceError
-            The worker ended before it was ready.
+            The worker ended before it was ready, or cannot listen where it should.
         """
-        self._process.start()
-        self._theirs.close()
-        loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._read, args=(loop,), name="bold-pipe", daemon=True)
-        self._thread.start()
-        first = await self._items.get()
+        first = await self._start()
+        if isinstance(first, WorkerReport):
+            raise SourceError(first.text)
         if first != "ready":
             raise SourceError(f"the BOLD worker ended before it was ready: {first}")
 
-    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
-        def hand_over(item: object) -> None:
-            # the loop may be closed already when the last items come
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._items.put_nowait, item)
-
-        try:
-            while True:
-                hand_over(self._conn.recv())
-        except (EOFError, OSError):
-            hand_over(None)
+    async def _start(self) -> object:
+        context = multiprocessing.get_context("spawn")
+        self._conn, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs, self._task), daemon=True)
+        self._started = stopwatch()
+        with _one_thread():
+            self._process.start()
+        theirs.close()
+        self._thread = threading.Thread(
+            target=_read, args=(self._conn, asyncio.get_running_loop(), self._items), name="bold-pipe", daemon=True
+        )
+        self._thread.start()
+        return await self._items.get()
 
     async def __aiter__(self) -> AsyncIterator[Volume | BoldFrame | SourceState]:
+        reference: _Reference | None = None
         while True:
             item = await self._items.get()
             match item:
                 case Volume() | BoldFrame() | SourceState():
+                    if isinstance(item, Volume):
+                        self._note(item)
+                    elif isinstance(item, BoldFrame):
+                        self._reference = self._reference or reference
                     yield replace(item, received=self._clock.now())
-                case WorkerReport(kind="timing"):
-                    self.timings.append(item.seconds)
-                case WorkerReport(kind="counts"):
-                    self.counts = item.counts
-                case WorkerReport(kind="lost"):
-                    self.lost += 1
-                    self.problems.append(item.text)
+                case _Reference():
+                    reference = item
+                case RunMaps():
+                    self.maps = item
                 case WorkerReport():
-                    self.problems.append(item.text)
+                    self._take(item)
                 case None:
-                    if self._process.exitcode not in {0, None}:
-                        raise SourceError(f"the BOLD worker died with exit code {self._process.exitcode}")
-                    return
+                    code = await self._end()
+                    if self._closing.is_set() or code == 0:
+                        return
+                    _refuse_own_fault(code)
+                    yield self._say("lost", self._mourn(code))
+                    if not await self._revive():
+                        return
+                    reference = None
+                    yield self._say("back", "the worker runs again; its baseline and its model begin anew")
                 case _:
                     raise TypeError(f"the BOLD worker sent {type(item).__name__}")
 
-    async def close(self) -> None:
-        """Ask the worker to end, then make sure that it has."""
-        with contextlib.suppress(OSError):
-            self._conn.send("stop")
-        if self._process.pid is not None:
-            await asyncio.to_thread(self._process.join, 1.0)
-            if self._process.is_alive():
-                self._process.kill()
-                await asyncio.to_thread(self._process.join, 1.0)
+    def _note(self, volume: Volume) -> None:
+        self._in_work = volume
+        self._seen.add((volume.series, volume.index))
+        if self._newest is None or volume.series != self._newest.series or volume.index > self._newest.index:
+            self._newest = volume
+
+    def _take(self, report: WorkerReport) -> None:
+        match report.kind:
+            case "timing":
+                self._in_work = None
+                self.timings.append(report.seconds)
+                self.totals.append(report.total)
+            case "counts":
+                self.counts = dict(self._before + Counter(report.counts))
+            case _:
+                self.lost += report.kind == "lost"
+                self.problems.append(report.text)
+
+    def _mourn(self, code: int | None) -> str:
+        # count what the dead worker took along
+        text = f"the BOLD worker died with exit code {code}"
+        if (volume := self._in_work) is not None:
+            self.lost += 1
+            text += f"; volume {volume.index + 1} of series {volume.series} is lost"
+            self._in_work = None
+        self.problems.append(text)
+        self._before = Counter(self.counts)
+        # files that are there at the new start were there before, too
+        del self._before["existing"]
+        return text
+
+    async def _revive(self) -> bool:
+        # whether a new worker runs; False when the session ends before
+        first: object = None
+        while first != "ready":
+            wait_s = self._started + self._restart_s - stopwatch()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), max(0.0, wait_s))
+            if self._closing.is_set():
+                return False
+            setup = self._task.setup
+            if self._reference is not None and setup.reference is None:
+                setup = replace(setup, reference=(self._reference.data, self._reference.affine))
+            self._task = replace(self._task, setup=setup, seen=frozenset(self._seen), newest=self._newest)
+            first = await self._start()
+            if isinstance(first, WorkerReport):
+                self.problems.append(first.text)
+                await self._items.get()
+            if first != "ready":
+                _refuse_own_fault(await self._end())
+        self.restarts += 1
+        return True
+
+    def _say(self, state: str, detail: str) -> SourceState:
+        return SourceState(self.name, state, detail, self._clock.now())
+
+    async def _end(self) -> int | None:
+        # make sure that the worker has ended; its exit code
+        process, conn = self._process, self._conn
+        if process is not None and process.pid is not None:
+            await asyncio.to_thread(process.join, 1.0)
+            if process.is_alive():
+                process.kill()
+                await asyncio.to_thread(process.join, 1.0)
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, 1.0)
             self._thread = None
-        self._conn.close()
+        if conn is not None:
+            conn.close()
+            self._conn = None
+        return None if process is None else process.exitcode
+
+    async def close(self) -> None:
+        """Ask the worker to end, then make sure that it has; ``maps`` are those of its end."""
+        self._closing.set()
+        if self._conn is not None:
+            with contextlib.suppress(OSError):
+                self._conn.send("stop")
+        await self._end()
+        while not self._items.empty():
+            item = self._items.get_nowait()
+            if isinstance(item, RunMaps):
+                self.maps = item
 
 
-def _work(conn: Connection, setup: BoldSetup, directory: Path, export: ExportSettings) -> None:
+def _refuse_own_fault(code: int | None) -> None:
+    # a signal may have come from anywhere (no memory, a decoder's crash); an error in the program would come again
+    if code is None or code > 0:
+        raise SourceError(f"the BOLD worker died with exit code {code}")
+
+
+@contextmanager
+def _one_thread() -> Generator[None]:
+    # numpy's libraries read these when they are loaded: they must stand before the child's first import
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _read(conn: Connection, loop: asyncio.AbstractEventLoop, items: asyncio.Queue[object]) -> None:
+    def hand_over(item: object) -> None:
+        # the loop may be closed already when the last items come
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(items.put_nowait, item)
+
+    try:
+        while True:
+            hand_over(conn.recv())
+    except (EOFError, OSError):
+        hand_over(None)
+
+
+def _work(conn: Connection, task: _Task) -> None:
     # Ctrl-C reaches the whole process group: the parent decides when this process ends
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)
-    core = setup.core()
+    core = task.setup.core()
     core.lane.warm_up()
-    watched = ExportDirectory(directory, export, stopwatch)
-    conn.send("ready")
-    told: dict[str, int] = {}
+    intake = task.export.intake(stopwatch)
+    intake.resume(task.seen, task.newest)
+    watched = ExportDirectory(task.directory, task.export, stopwatch, intake)
+    wake = threading.Event()
+    receiver = DicomReceiver(task.push, intake, wake) if task.push.enabled else None
     try:
-        while True:
-            if conn.poll(0):
-                conn.recv()
-                break
-            for item in watched.poll():
-                _handle(conn, core, item)
-            if told != watched.counts:
-                told = dict(watched.counts)
-                conn.send(WorkerReport("counts", counts=told))
-            watched.wait(export.poll_s)
+        if receiver is not None:
+            receiver.open()
+        conn.send("ready")
+        _follow(conn, core, watched, receiver, wake)
+    except SourceError as error:
+        conn.send(WorkerReport("refused", str(error)))
     except (EOFError, BrokenPipeError):
         return
     finally:
         watched.close()
+        if receiver is not None:
+            receiver.close()
 
 
-def _handle(conn: Connection, core: BoldCore, item: Volume | FileProblem | SourceState) -> None:
+def _follow(
+    conn: Connection, core: BoldCore, watched: ExportDirectory, receiver: DicomReceiver | None, wake: threading.Event
+) -> None:
+    told: dict[str, int] = {}
+    given = core.lane.reference
+    poll_s = watched.settings.poll_s
+    while not conn.poll(0):
+        started = stopwatch()
+        items = watched.poll()
+        if receiver is not None:
+            items += receiver.poll()
+        for item in items:
+            given = _handle(conn, core, item, given, started)
+        if told != watched.counts:
+            told = dict(watched.counts)
+            conn.send(WorkerReport("counts", counts=told))
+        watched.wait(max(0.001, poll_s - (stopwatch() - started)), wake)
+        wake.clear()
+    conn.recv()
+    if core.lane.settings.maps.enabled:
+        conn.send(core.lane.maps)
+
+
+def _handle(
+    conn: Connection, core: BoldCore, item: Arrival, given: tuple[Array, F64] | None, looked: float
+) -> tuple[Array, F64] | None:
+    # gives the reference that the parent has
     if isinstance(item, FileProblem):
         conn.send(WorkerReport("lost" if item.lost else "problem", str(item)))
-        return
+        return given
     item = replace(item, received=SessionTime(np.nan))
     conn.send(item)
     if isinstance(item, SourceState):
-        return
+        return given
     started = stopwatch()
     refused = core.refused
-    for frame in core.feed(item):
-        conn.send(frame)
-    conn.send(WorkerReport("timing", seconds=stopwatch() - started))
+    outputs = core.feed(item)
+    cleaned = stopwatch()
+    if given is None and (given := core.lane.reference) is not None:
+        conn.send(_Reference(*given))
+    for output in outputs:
+        conn.send(output)
+    conn.send(WorkerReport("timing", seconds=cleaned - started, total=stopwatch() - looked))
     if core.refused > refused:
         conn.send(WorkerReport("lost", core.reasons[-1]))
+    return given

@@ -11,22 +11,22 @@ from pathlib import Path
 
 from streamer import __version__, wire
 from streamer.bold_core import BoldSetup
+from streamer.bold_inputs import make_setup, with_task
 from streamer.calibration import Calibration, load_calibration
 from streamer.clean.eeg.ocular import OcularFit
 from streamer.config import Config
 from streamer.decode.card import LoadedCard, fit_problems, load_card, sfreq_problems
 from streamer.decode.onnx_model import FusionModel
-from streamer.engine import EegCore, Probe
+from streamer.engine import EegCore
 from streamer.errors import ModelError, UsageError
-from streamer.formats.nifti import LabelImage, read_labels
+from streamer.formats.nifti import LabelImage
 from streamer.messages import ChannelInfo, SessionHeader
+from streamer.probe import Probe
 
 PACKAGES = ("numpy", "scipy", "pylsl", "onnxruntime", "aiomqtt", "nibabel", "pydicom", "nilearn", "pyqtgraph")
 
 CALIBRATION = "calibration"
-REGIONS = "regions.nii.gz"
-REGION_NAMES = "regions.tsv"
-"""Names of a session's own copies of its inputs, in its folder."""
+"""Name of a session's own copy of its calibration, in its folder."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ def compose(
     ------
     ModelError
         The card or its graph is missing or altered.
-    RecordingError
-        The calibration or the label image cannot be read.
+    RecordingError, FormatError
+        The calibration, or an image or table that the settings name, cannot be read.
+    UsageError
+        The regions are not approved.
     """
-    if config.bold.regions is not None:
-        labels = read_labels(config.bold.regions, config.bold.region_names)
     if config.model.calibration is not None:
         calibration = load_calibration(config.model.calibration)
-    config = _with_thresholds(config, calibration)
+    config = with_task(_with_thresholds(config, calibration))
     config = _with_vetoes(config, has_eeg=has_eeg and config.eeg.enabled, has_bold=has_bold and config.bold.enabled)
     card = None
     model = None
@@ -90,10 +90,7 @@ def compose(
         card = load_card(default_card() if config.model.card == "default" else Path(config.model.card))
         model = FusionModel(card, None if config.model.provider == "auto" else (config.model.provider,))
         model.warm_up()
-    reference = calibration.reference if calibration is not None else None
-    means = calibration.region_means if calibration is not None else None
-    setup = BoldSetup(config.clean.bold, labels, reference, means)
-    return Parts(config, card, model, calibration, setup)
+    return Parts(config, card, model, calibration, make_setup(config, labels, calibration))
 
 
 def _with_thresholds(config: Config, calibration: Calibration | None) -> Config:
@@ -148,9 +145,19 @@ def make_eeg_core(
         listed = "\n".join(f"  - {p}" for p in problems)
         advice = 'model.card = "none" runs without a model'
         raise ModelError(f"model or calibration does not fit this session ({advice}):\n{listed}")
-    baseline = parts.calibration.baseline if parts.calibration is not None else None
-    learned = parts.calibration.learned if parts.calibration is not None else None
-    core = EegCore(parts.config.engine(), sfreq, channels, parts.regions, parts.model, baseline, eyes, probe, learned)
+    own = parts.calibration
+    core = EegCore(
+        parts.config.engine(),
+        sfreq,
+        channels,
+        parts.regions,
+        parts.model,
+        baseline=None if own is None else own.baseline,
+        ocular=eyes,
+        probe=probe,
+        region_means=None if own is None else own.region_means,
+        learned=None if own is None else own.learned,
+    )
     if parts.card is not None and (wrong := sfreq_problems(parts.card.card, core.lane.sfreq_out)):
         raise ModelError(f"model does not fit this session: {'; '.join(wrong)}")
     return core

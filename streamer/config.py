@@ -15,13 +15,16 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from streamer.acquire.dicom_push import DicomPushSettings
 from streamer.acquire.lsl import EegStreamSettings, MarkerStreamSettings
 from streamer.acquire.rda import RdaSettings
 from streamer.acquire.scanner_export import ExportSettings
 from streamer.align.eeg_time import EegTimelineSettings
 from streamer.align.triggers import TriggerSettings
 from streamer.align.windows import WindowSettings
+from streamer.clean.bold.dynamics.dynamics_set import BoldDynamicsSettings
 from streamer.clean.bold.lane import BoldLaneSettings
+from streamer.clean.bold.signal.region_signal import RegionSignalSettings
 from streamer.clean.eeg.lane_settings import EegLaneSettings
 from streamer.contracts import Settings
 from streamer.decode.card import preprocessing_digest
@@ -79,6 +82,16 @@ class BoldSection(Settings):
     """A label image (NIfTI) in the space of the volumes; none: one region, the whole brain."""
     region_names: Path | None = None
     """A table (columns index, name) for the label image."""
+    reference: Path | None = None
+    """The volume (NIfTI) that motion is measured against; none: the calibration's, or the one that the region set was
+    made on, or the run's first."""
+    tissue: Path | None = None
+    """An image (NIfTI) in the space of the volumes: 1 white matter, 2 cerebrospinal fluid; none: no tissue signals."""
+    push: DicomPushSettings = DicomPushSettings()
+    """DICOM objects that the scanner sends, beside the directory."""
+    events: Path | None = None
+    """The task's blocks as BIDS has them (columns onset, duration, trial_type; s after the run's first volume): the
+    conditions of maps and of the task that region signals keep, beside those that the settings spell out."""
     first_volume: int = Field(default=0, ge=-1000, le=1000)
     """Acquisition number of the volume of the first trigger: above 0 when dummy scans come without a trigger, below it
     when they have triggers but are not exported."""
@@ -98,7 +111,9 @@ class CleanSection(Settings):
     eeg: EegLaneSettings = EegLaneSettings()
     """The EEG lane."""
     bold: BoldLaneSettings = BoldLaneSettings()
-    """The BOLD lane."""
+    """The BOLD lane: volumes to region means."""
+    regions: RegionSignalSettings = RegionSignalSettings()
+    """Region means to region signals."""
 
 
 class ModelSection(Settings):
@@ -141,6 +156,8 @@ class Config(Settings):
     """Band power."""
     extra: FeatureSetSettings = FeatureSetSettings()
     """Features that are given out beside the model's: phase, tangent vector, connectivity."""
+    dynamics: BoldDynamicsSettings = BoldDynamicsSettings()
+    """Features of the region signals that are given out beside the model's: feedback levels, connectivity, ALFF."""
     windows: WindowSettings = WindowSettings()
     """What the model sees at a tick."""
     model: ModelSection = ModelSection()
@@ -171,6 +188,8 @@ class Config(Settings):
             eeg=self.clean.eeg,
             features=self.features,
             extra=self.extra,
+            regions=self.clean.regions,
+            dynamics=self.dynamics,
             windows=self.windows,
             decision=self.decision,
             tick_hz=self.tick_hz,
@@ -188,7 +207,7 @@ class Config(Settings):
 
     def preprocessing_digest(self) -> str:
         """Digest of all that shapes windows: a calibration serves the very settings that it was made with."""
-        return self._digest(lambda name: name != "quality")
+        return self._digest(lambda name: name not in {"quality", "maps"})
 
     def model_digest(self) -> str:
         """Digest of what a model's inputs mean: band, rate, reference, features, windows, and how BOLD is made.
@@ -273,6 +292,9 @@ def _with_base(config: Config, base: Path) -> Config:
                     "directory": fix(config.bold.directory),
                     "regions": fix(config.bold.regions),
                     "region_names": fix(config.bold.region_names),
+                    "reference": fix(config.bold.reference),
+                    "tissue": fix(config.bold.tissue),
+                    "events": fix(config.bold.events),
                 }
             ),
             "model": config.model.model_copy(
@@ -316,6 +338,8 @@ def _toml(value: Any) -> str:
             return repr(value)
         case Path() | str():
             return json.dumps(str(value))
+        case Settings():
+            return _toml(value.model_dump(mode="json", by_alias=True, exclude_none=True))
         case dict():
             return "{ " + ", ".join(f"{json.dumps(str(k))} = {_toml(v)}" for k, v in value.items()) + " }"
         case list() | tuple() | set() | frozenset():

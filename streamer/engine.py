@@ -4,7 +4,7 @@
 
     EegCore    EegChunk ─ timeline ─ triggers ─ lane (gradient, pulse, filters, channels) ─ band power ┐
                Marker ───────────────┘            ▲ pose of the head                                   │
-               BoldFrame ─ onset of its trigger ──┴────────────────────────────────────────────────────┤
+               BoldFrame ─ onset of its trigger ──┴─ region signals (heart, breath) ───────────────────┤
                Tick (while the EEG is silent) ─────────────────────────────────────────────────────────┤
                                                                            window ─ model ─ decision ──┘
 
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from streamer.align.triggers import TriggerSettings, TriggerTrain
 from streamer.align.volume_match import VolumeMatcher
 from streamer.align.volume_starts import VolumeStarts
 from streamer.align.windows import WindowBuilder, WindowSettings
+from streamer.clean.bold.dynamics.dynamics_set import BoldDynamics, BoldDynamicsSettings
+from streamer.clean.bold.signal.region_signal import RegionSignal, RegionSignalSettings
+from streamer.clean.bold.signal.retroicor import Retroicor, RetroicorSettings
 from streamer.clean.eeg.lane import EegLane
 from streamer.clean.eeg.lane_settings import EegLaneSettings
 from streamer.clean.eeg.ocular import OcularFit
@@ -44,6 +47,8 @@ from streamer.decode.feature_set import FeatureSet, FeatureSetSettings
 from streamer.decode.features import BandPower, BandPowerSettings, PowerStep
 from streamer.decode.onnx_model import FusionModel
 from streamer.messages import (
+    F32,
+    F64,
     BoldFrame,
     ChannelInfo,
     CleanEeg,
@@ -59,6 +64,7 @@ from streamer.messages import (
     Tick,
     Window,
 )
+from streamer.probe import NoProbe, Probe
 
 
 class EngineSettings(Settings):
@@ -77,7 +83,13 @@ class EngineSettings(Settings):
     decision: DecisionSettings = DecisionSettings()
     """From probability to trigger."""
     extra: FeatureSetSettings = FeatureSetSettings()
-    """Features that are given out beside the model's."""
+    """Features of the EEG that are given out beside the model's."""
+    regions: RegionSignalSettings = RegionSignalSettings()
+    """Region means to region signals."""
+    retroicor: RetroicorSettings = RetroicorSettings()
+    """Phases of heart beat and breath."""
+    dynamics: BoldDynamicsSettings = BoldDynamicsSettings()
+    """Features of the region signals that are given out beside the model's."""
     tick_hz: float = 10.0
     """Decisions per second: a whole number of feature steps each."""
     uncalibrated_s: float = 30.0
@@ -89,24 +101,6 @@ class EngineSettings(Settings):
     """A volume whose scanner time and trigger disagree by more than this is flagged ``MISALIGNED``, in TR."""
     bold_latency_s: float = 0.6
     """From the end of a volume to its arrival, s; only used while its trigger is unknown."""
-
-
-class Probe(Protocol):
-    """Takes the time that stages need; telemetry only."""
-
-    def start(self) -> None: ...
-
-    def lap(self, stage: str) -> None: ...
-
-
-class NoProbe:
-    """Takes no time."""
-
-    def start(self) -> None:
-        """Do nothing."""
-
-    def lap(self, stage: str) -> None:
-        """Do nothing."""
 
 
 class EegCore:
@@ -128,6 +122,8 @@ class EegCore:
     ocular : OcularFit or None
         Takes eye artefacts out, from a calibration run.
     probe : Probe
+    region_means : array, shape (n_regions,), or None
+        Mean intensity of each region at rest, from a calibration run; None takes the run's first seconds.
     learned : mapping or None
         What the features beside band power learned in a calibration run; None lets them learn from the run's own past.
     """
@@ -142,6 +138,7 @@ class EegCore:
         baseline: PowerBaseline | None = None,
         ocular: OcularFit | None = None,
         probe: Probe | None = None,
+        region_means: F32 | None = None,
         learned: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings = settings
@@ -165,6 +162,14 @@ class EegCore:
             _whole(settings.windows.eeg_step_s, settings.features.step_s),
             self.lane.hold_s,
         )
+        self._sfreq = sfreq
+        wanted = settings.regions.method == "glm" and settings.regions.nuisance.retroicor
+        self._breath = next((i for i, c in enumerate(channels) if c.kind == "resp"), None) if wanted else None
+        self._physiology = wanted
+        self._retroicor = Retroicor(settings.retroicor, len(regions), None if self._breath is None else sfreq)
+        means = None if region_means is None else region_means.astype(np.float64)
+        self._regions = RegionSignal(settings.regions, len(regions), means)
+        self._dynamics = BoldDynamics(settings.dynamics, regions)
         self._steps_per_tick = _whole(1.0 / settings.tick_hz, settings.features.step_s)
         self.decision = Decision(settings.decision, model.classes) if model is not None else None
         self._baseline = baseline
@@ -181,6 +186,11 @@ class EegCore:
     def state(self) -> State:
         """The state after the last event."""
         return State.STOPPED if self._stopped else self._state
+
+    @property
+    def regressors(self) -> tuple[str, ...]:
+        """Sets of regressors that the region signals are cleaned with now; none with ``baseline``."""
+        return self._regions.regressors
 
     def learned(self) -> dict[str, Any]:
         """Give what the features beside band power learned so far, as plain values; empty while there is nothing."""
@@ -247,6 +257,9 @@ class EegCore:
     def _chunk(self, event: EegChunk) -> list[Output]:
         out: list[Output] = []
         for chunk in self.timeline(event):
+            if self._breath is not None:
+                # as it came: the lane's high-pass would distort a breath
+                self._retroicor.trace(chunk.first_sample, chunk.data[:, self._breath])
             for marker in self.triggers.chunk(chunk):
                 self._trigger(marker)
             self._probe.lap("align")
@@ -293,6 +306,9 @@ class EegCore:
         return self._decide(step.end_time)
 
     def _frame(self, event: BoldFrame) -> list[Output]:
+        if event.slices.size:
+            self._retroicor.place(event.slices[0], event.slices[1:])
+        start = None
         match = self.matcher(event, self.triggers.trains, self.triggers.newest)
         if match.onset is None:
             acquired = SessionTime(event.received - self.settings.bold_latency_s - event.tr / 2)
@@ -300,13 +316,22 @@ class EegCore:
         else:
             acquired = SessionTime(match.onset + event.tr / 2)
             frame = replace(event, acquired=acquired, flags=event.flags | match.flags)
-            self._tell_lane(frame, match.onset)
+            start = self._starts.at(match.onset, within=frame.tr / 4)
+            self._tell_lane(frame, start)
+        frame = self._regions(frame, self._heart_and_breath(start))
         self.windows.bold(frame)
-        return [frame]
+        return [frame, *self._dynamics(frame)]
 
-    def _tell_lane(self, frame: BoldFrame, onset: SessionTime) -> None:
+    def _heart_and_breath(self, start: int | None) -> F64 | None:
+        """Columns of the volume that began at sample ``start``."""
+        if not self._physiology:
+            return None
+        for beat in self.lane.take_beats():
+            self._retroicor.beat(beat)
+        return None if start is None else self._retroicor(start / self._sfreq)
+
+    def _tell_lane(self, frame: BoldFrame, start: int | None) -> None:
         """Tell the EEG lane where the head was, and when another series began: its artefact is another."""
-        start = self._starts.at(onset, within=frame.tr / 4)
         if start is None or frame.flags & Flag.MISALIGNED:
             return
         if frame.series != self._series:

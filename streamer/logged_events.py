@@ -10,7 +10,7 @@ from streamer.bold_core import BoldCore
 from streamer.config import Config
 from streamer.emit.gate import LoggedGate
 from streamer.loop import REFUSED
-from streamer.messages import BoldFrame, Command, Event, Volume
+from streamer.messages import BoldFrame, Command, Event, SourceState, Volume
 from streamer.runlog_read import SessionLog
 
 
@@ -18,6 +18,7 @@ def log_events(log: SessionLog, core: BoldCore) -> Iterator[Event]:
     """Give a log's events in feed order; every BOLD frame is made anew and fed where the log has it."""
     # a volume that came twice was cleaned twice
     made: defaultdict[tuple[str, int], deque[BoldFrame]] = defaultdict(deque)
+    framed = False
     for _, event in log.events:
         match event:
             case Volume():
@@ -25,7 +26,12 @@ def log_events(log: SessionLog, core: BoldCore) -> Iterator[Event]:
                     if isinstance(frame, BoldFrame):
                         made[frame.series, frame.index].append(frame)
                 yield event
+            case SourceState(source="bold", state="back"):
+                # the worker had died: the new one knew its reference if a frame had come of it
+                core.restart(keep_reference=framed)
+                yield event
             case BoldFrame():
+                framed = True
                 again = made.pop((event.series, event.index), None)
                 # a frame whose volume the log lost is fed as it was logged
                 yield event if again is None else replace(again.popleft(), received=event.received)

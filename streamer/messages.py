@@ -9,6 +9,7 @@ This module imports numpy and nothing of ours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntFlag
@@ -26,6 +27,10 @@ ScannerTime = NewType("ScannerTime", float)
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Array = NDArray[Any]
+
+
+def _nothing() -> F32:
+    return np.empty(0, np.float32)
 
 
 class Flag(IntFlag):
@@ -78,7 +83,7 @@ class ChannelInfo:
 
     name: str
     kind: str
-    """``eeg``, ``ecg``, ``eog``, ``ref``, ``trig``, ``counter`` or ``misc`` (lower case)."""
+    """``eeg``, ``ecg``, ``eog``, ``resp``, ``ref``, ``trig``, ``counter`` or ``misc`` (lower case)."""
     unit: str = "V"
 
 
@@ -217,6 +222,27 @@ class BoldFrame:
     flags: Flag = Flag.NONE
     onset: ScannerTime | None = None
     """The volume's own: a cross-check of the trigger it was matched to."""
+    z: F32 = field(default_factory=_nothing)
+    """``regions`` against their own past, in standard deviations, shape (n_regions,); NaN while that is short."""
+    dvars: float = math.nan
+    """Root mean square of the change since the volume before, within the head, % of the mean intensity."""
+    tissue: F32 = field(default_factory=_nothing)
+    """Mean intensity of white matter, cerebrospinal fluid and the whole head, shape (3,); NaN where unknown."""
+    residual: float = math.nan
+    """Root mean square of what the registration leaves, of the mean intensity."""
+    slices: F32 = field(default_factory=_nothing)
+    """When the regions were acquired, on the first frame of a series whose volumes tell, else empty: slice times in s,
+    then the share of each region's voxels in each slice, shape (1 + n_regions, n_slices)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunMaps:
+    """Maps of the voxels of every series of a session; not an event: they are asked for at its end."""
+
+    images: Mapping[str, Mapping[str, F32]]
+    """By series, then by name; each of shape (x, y, z), NaN outside the head."""
+    affine: F64
+    """Voxel index to RAS+ mm, shape (4, 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,12 +343,12 @@ class Veto:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One feature of the cleaned EEG besides band power: an output, not yet an input of a model."""
+    """One feature besides band power, of cleaned EEG or of region signals: an output, not an input of a model."""
 
     name: str
     """Unique in the session, for instance ``phase.occipital``."""
     sample: int
-    """Index on the decimated grid of the sample after the newest one that entered."""
+    """Index on the decimated grid of the sample after the newest one that entered; of the volume after it for BOLD."""
     about: SessionTime
     """The time that the values speak of: that of the newest sample, less ``delay_s``."""
     delay_s: float

@@ -7,6 +7,7 @@ A replay writes what a live session writes, and what it could find out besides::
 
     decisions.jsonl triggers.jsonl vetoes.jsonl features.jsonl    see emit/results.py
     bold_regions.tsv confounds.tsv                                see emit/results.py
+    maps/<series>/*.nii.gz                                        where [clean.bold.maps] is switched on
     clean_eeg.vhdr .eeg .vmrk .tsv                                see emit/clean_eeg_file.py
     quality.json    what was good and what was not, per lane
     summary.json    counts and losses
@@ -26,14 +27,16 @@ from streamer.acquire.recorded_events import Unreadable, recorded_events
 from streamer.acquire.recording import Recording
 from streamer.acquire.recordings import open_recording
 from streamer.bold_core import BoldCore
+from streamer.bold_inputs import kept_inputs
 from streamer.calibration import Calibration
 from streamer.clean.eeg.ocular import OcularFit
 from streamer.clock import ReplayClock, stopwatch
-from streamer.compose import CALIBRATION, REGION_NAMES, REGIONS, Parts, compose, make_eeg_core
+from streamer.compose import CALIBRATION, Parts, compose, make_eeg_core
 from streamer.config import Config, load_config, parse_config
 from streamer.contracts import Sink
 from streamer.emit.clean_eeg_file import CleanEegFile
 from streamer.emit.gate import Gate, LoggedGate
+from streamer.emit.map_files import write_maps
 from streamer.emit.quality import QUALITY
 from streamer.emit.results import ResultsSink
 from streamer.engine import EegCore
@@ -276,8 +279,7 @@ def config_for(path: Path, given: Path | None) -> Config:
     own = path.resolve()
     if (own / CALIBRATION).exists():
         values["model"] = {**values["model"], "calibration": str(own / CALIBRATION)}
-    if (own / REGIONS).exists():
-        values["bold"] = {**values["bold"], "regions": str(own / REGIONS), "region_names": str(own / REGION_NAMES)}
+    values["bold"] = {**values["bold"], **kept_inputs(own)}
     return parse_config(values, f"{path}/header.json", own)
 
 
@@ -354,6 +356,7 @@ def replay_recording(
         if clean is not None:
             quality["eeg"]["clean_eeg_file"] = dict(clean.counts)
         quality["bold"] |= {"unreadable": replay.unreadable.indices, "lost": summary.losses["volumes"]}
+        write_maps(out, replay.bold.lane.maps)
         _write_json(out / QUALITY, quality)
         _write_json(out / SUMMARY, summary.facts())
         _write_json(out / TIMINGS, {**summary.telemetry(), "wall_s": round(stopwatch() - started, 3)})

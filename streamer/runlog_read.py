@@ -202,4 +202,6 @@ def _add_raw(line: dict[str, Any], eeg: _Rows, stamps: _Rows, pixels: _Rows) -> 
         line["data"] = found.view(dtype).reshape(shape if whole else -1)
         line["affine"] = _from_plain(F64, line["affine"]).reshape(4, 4)
         return whole
+    if line["kind"] == "frame" and line.get("slices"):
+        line["slices"] = _from_plain(F32, line["slices"]).reshape(1 + len(line["means"]), -1)
     return True

@@ -305,7 +305,7 @@ def _volume_rows(bold: BoldPart, places: Sequence[int], markers: list[RecordedMa
 
 def _apart(channels: Sequence[ChannelInfo]) -> list[int]:
     """Find the channels of heart and breath."""
-    return [i for i, c in enumerate(channels) if c.kind == "ecg" or "RESP" in c.name.upper()]
+    return [i for i, c in enumerate(channels) if c.kind in {"ecg", "resp"} or "RESP" in c.name.upper()]
 
 
 def _onsets(bold: BoldPart, places: Sequence[int]) -> list[float]:

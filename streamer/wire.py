@@ -133,6 +133,10 @@ class BoldMessage(Payload, frozen=True, kw_only=True, tag="bold"):
     motion_rad: list[float]
     fd_mm: float
     flags: list[str]
+    z: list[float | None] = []
+    """``regions`` against their own past, in standard deviations."""
+    dvars_percent: float | None = None
+    """Change since the volume before, % of the mean intensity."""
 
 
 class FeatureMessage(Payload, frozen=True, kw_only=True, tag="feature"):
@@ -298,6 +302,8 @@ def from_bold(frame: BoldFrame) -> BoldMessage:
         motion_rad=[float(v) for v in frame.motion[3:]],
         fd_mm=frame.fd,
         flags=flag_names(frame.flags),
+        z=[_finite(float(v)) for v in frame.z],
+        dvars_percent=_finite(frame.dvars),
     )
 
 

@@ -39,7 +39,7 @@ from streamer.messages import ChannelInfo, Volume
 VOLUME_TRIGGER = "volume_trigger"
 START_AFTER_EEG = "StartTimeAfterEEG"
 _NO_BLOCKS = {VOLUME_TRIGGER, "marker", "gap", "nf_trigger", "nf_veto", "", "n/a"}
-_KINDS = {"eeg": "eeg", "ecg": "ecg", "eog": "eog", "heog": "eog", "veog": "eog", "ref": "ref"}
+_KINDS = {"eeg": "eeg", "ecg": "ecg", "eog": "eog", "heog": "eog", "veog": "eog", "resp": "resp", "ref": "ref"}
 _LISTED = 12
 _TR_TOLERANCE = 0.01
 

@@ -27,7 +27,7 @@ _SAME_S = 1e-3
 _MNE_SCALES = {"uV": 1e-6, "\u00b5V": 1e-6, "\x83\xcaV": 1e-6, "mV": 1e-3}
 """What MNE makes of the units of an EDF; it leaves others as they stand."""
 _PERSONAL = re.compile(r"patient|subject|birth|name|date|id\b", re.IGNORECASE)
-_KINDS = {"EEG": "eeg", "ECG": "ecg", "EKG": "ecg", "EOG": "eog", "EMG": "misc", "RESP": "misc", "TEMP": "misc"}
+_KINDS = {"EEG": "eeg", "ECG": "ecg", "EKG": "ecg", "EOG": "eog", "EMG": "misc", "RESP": "resp", "TEMP": "misc"}
 
 
 @dataclass

@@ -1,49 +1,52 @@
 """The scanner's export directory: files that appear become volumes.
 
 Runs in the BOLD worker process, in plain blocking code. Both inotify (fast) and listing the directory (works on network
-shares, where inotify is silent) find new files. A file is a volume as soon as it parses and its pixels are complete;
-until then it is tried again at every change, and given up when it has not changed for ``deadline_s``. Scanners that
-export one slice a file are served, too: a volume is there with its last slice.
+shares, where inotify is silent) find new files, in subfolders, too. A file is a volume as soon as it parses and its
+pixels are complete; until then it is tried again at every change, and given up when it has not changed for
+``deadline_s``. What it holds goes the way of all images: see ``export_intake.py``.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
-import re
-from collections import Counter
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
-from watchfiles import Change, watch
+from watchfiles._rust_notify import RustNotify  # pyright: ignore[reportPrivateUsage]
 
-from streamer.acquire.export_runs import RunChoice
-from streamer.clock import pause
+from streamer.acquire.export_files import ExportFiles, OutsideDirectory, is_hidden
+from streamer.acquire.export_intake import Arrival, FileProblem, VolumeIntake, shown_name
+from streamer.acquire.export_read import ExportReader
 from streamer.contracts import Settings
-from streamer.errors import FormatError, IncompleteFile
-from streamer.formats.dicom import NotAnImageVolume, Slice, read_image
-from streamer.formats.dicom_assemble import Assembler
-from streamer.formats.nifti import read_nifti
+from streamer.errors import FormatError
+from streamer.formats.dicom import NotAnImageVolume, Slice
 from streamer.messages import SessionTime, SourceState, Volume
 
-MAX_FILE_BYTES = 512 * 2**20
-_TEMPORARY = (".part", ".partial", ".tmp", ".temp", ".filepart", ".crdownload", "~")
-_NUMBERED = re.compile(r"^(?P<prefix>.*?)(?P<number>\d+)$")
-_SERIES_NUMBER = re.compile(r"(?:^|_)(\d+)_$")
+__all__ = ["ExportDirectory", "ExportSettings", "FileProblem"]
 
-_Signature = tuple[int, int, int]
-"""Size in bytes, time of change in ns, inode: what changes when a file does."""
+_EVENT_STEP_MS = 1
+_LIST_AT_LEAST_S = 0.5
+_N_RECENT = 8
 
 
 class ExportSettings(Settings):
     """How the export directory is watched."""
 
-    poll_s: float = Field(default=0.05, gt=0, le=5)
-    """How often the directory is listed when nothing wakes us, s."""
+    watch: Literal["auto", "poll"] = "auto"
+    """auto: the system tells of changes, and the directory is listed besides; poll: it is only listed, for network
+    shares on which the system's word is wrong."""
+    poll_s: float = Field(default=0.04, gt=0, le=5)
+    """How often the directory is looked at when nothing wakes us, s."""
+    subfolders: int = Field(default=2, ge=0, le=4)
+    """Levels of subfolders that are looked through: scanners make a folder for each session or series; 0: none."""
     deadline_s: float = Field(default=10.0, gt=0)
     """A file that is incomplete and has not changed for so long is given up, s."""
     series: int | None = Field(default=None, ge=0)
@@ -51,34 +54,37 @@ class ExportSettings(Settings):
     same grid and repetition time as a further run."""
     ignore_existing: bool = True
     """Leave out files that were there at the start."""
-    patterns: tuple[str, ...] = ("*.dcm", "*.ima", "*.nii", "*.nii.gz", "*[0-9]")
+    patterns: tuple[str, ...] = (
+        "*.dcm",
+        "*.ima",
+        "*.nii",
+        "*.nii.gz",
+        "*.hdr",
+        "*.img",
+        "*.par",
+        "*.rec",
+        "*[0-9]",
+    )
     """File names to look at, in lower case; the last one is for DICOM files without a suffix."""
     tr_s: float | None = Field(default=None, gt=0)
-    """Repetition time for NIfTI files whose header has none, s."""
+    """Repetition time for files whose header has none (NIfTI, PAR), s."""
     first_number: int = Field(default=1, ge=0)
-    """Number in the name of a series' first NIfTI file; DICOM files carry their own."""
+    """Number in the name of a series' first NIfTI file; other files carry their own."""
+    echo: int = Field(default=1, ge=1)
+    """Which echo of a multi-echo scan is taken; the others are left out."""
 
-
-@dataclass(frozen=True, slots=True)
-class FileProblem:
-    """A file, or a group of them, that gave no volume."""
-
-    file: str
-    text: str
-    """What is wrong, naming the file."""
-    lost: bool
-    """Whether a volume of this run may be lost by it."""
-
-    def __str__(self) -> str:
-        return self.text
+    def intake(self, now: Callable[[], float]) -> VolumeIntake:
+        """Make the intake of a session, for all its sources."""
+        return VolumeIntake(self.series, self.deadline_s, now, self.echo)
 
 
 @dataclass(slots=True)
 class _Pending:
-    signature: _Signature = (-1, -1, -1)
+    signature: tuple[int, ...] = ()
     changed: float = 0.0
     error: str = ""
     doubtful: bool = False
+    unreadable: bool = False
 
 
 class ExportDirectory:
@@ -91,256 +97,230 @@ class ExportDirectory:
     settings : ExportSettings
     now : callable
         Gives the time in s; measures deadlines.
+    intake : VolumeIntake, optional
+        Takes the images; one for all sources of a session.
 
     Attributes
     ----------
     counts : Counter of str
-        ``volumes``, ``existing``, ``duplicates``, ``other_series``, ``not_images`` and ``quarantined`` so far; the
-        last counts files, and volumes that lack slices.
+        What the intake counts, and ``existing`` files, links that lead ``outside``, and files ``quarantined``.
     """
 
     name = "export"
 
-    def __init__(self, directory: Path, settings: ExportSettings, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: ExportSettings,
+        now: Callable[[], float],
+        intake: VolumeIntake | None = None,
+    ) -> None:
         self.directory = directory
         self.settings = settings
-        self.counts: Counter[str] = Counter()
+        self.intake = intake or settings.intake(now)
+        self.counts = self.intake.counts
         self._now = now
-        self._done: dict[str, _Signature] = {}
+        self._files = ExportFiles(directory, self._fits, settings.subfolders, now)
+        self._reader = ExportReader(self._files, settings.tr_s, settings.first_number, self.intake.echo)
+        self._done: dict[str, tuple[int, ...]] = {}
+        self._old: dict[str, int] = {}
         self._pending: dict[str, _Pending] = {}
         self._touched: set[str] = set()
-        self._given_up: set[str] = set()
-        self._seen: set[tuple[str, int]] = set()
-        self._said: set[str] = set()
-        self._runs = RunChoice(settings.series)
-        self._assembler = Assembler()
-        self._last_slice: dict[tuple[str, int], float] = {}
+        self._given_up: dict[str, None] = {}
+        self._recent: dict[str, None] = {}
+        self._listed = now()
         self._state = ""
         self._identity: tuple[int, int] | None = None
-        self._watch: Generator[set[tuple[Change, str]]] | None = None
+        self._events: RustNotify | None = None
+        self._deaf = settings.watch == "poll"
         if settings.ignore_existing:
-            try:
-                self._done = {entry.name: _signature(entry.stat()) for entry in self._entries()}
-            except OSError:
-                self._done = {}
-            self.counts["existing"] = len(self._done)
+            self._pass_over_existing()
 
-    def poll(self) -> list[Volume | FileProblem | SourceState]:
-        """Look once; give what is new, volumes in the order of their numbers. ``received`` is NaN."""
-        found: list[Volume | FileProblem | SourceState] = []
+    def _pass_over_existing(self) -> None:
         try:
-            entries = self._entries()
-            status = self.directory.stat()
-        except OSError as error:
-            self._stop_watching()
-            if self._state != "lost":
-                self._state = "lost"
-                found.append(self._say(f"{_reason(error)}; waiting for it"))
-            return found
-        if self._identity != (status.st_dev, status.st_ino):
-            # another directory of the same name: what watched the old one hears nothing
-            self._stop_watching()
-            self._identity = (status.st_dev, status.st_ino)
-        if self._state in {"", "lost"}:
-            if self._state:
-                self._state = "back"
-                found.append(self._say("there again, watching"))
+            existing = self._files.existing()
+        except OSError:
+            existing = {}
+        for path, known in existing.items():
+            parts = self._reader.parts(path)
+            if isinstance(known, int):
+                self._old[parts[0]] = known
+            elif len(parts) == 1:
+                self._done[path] = known
             else:
-                self._state = "found"
-                existing = self.counts["existing"]
-                left_out = f"; {existing} files that were there before are left out" if existing else ""
-                found.append(self._say(f"watching{left_out}"))
-        volumes: list[Volume] = []
-        for entry in entries:
-            if entry.name not in self._done or entry.name in self._touched or entry.name in self._given_up:
-                self._look(entry, volumes, found)
-        self._touched.clear()
-        for name in self._pending.keys() - {entry.name for entry in entries}:
-            # renamed or removed before it was complete
-            del self._pending[name]
-        self._give_up_volumes(found)
-        volumes.sort(key=self._runs.order)
-        return [*found, *volumes]
+                with contextlib.suppress(OSError, FormatError):
+                    self._done[parts[0]] = self._reader.signature(parts) or ()
+        self.counts["existing"] = len(existing)
 
-    def wait(self, timeout_s: float) -> None:
-        """Block until the directory changes, ``timeout_s`` at most (rounded to whole steps of ``poll_s``)."""
-        for _ in range(max(1, round(timeout_s / self.settings.poll_s))):
-            if self._wait_once():
-                return
-
-    def _wait_once(self) -> bool:
-        if self._watch is None and self._state in {"found", "back"}:
-            self._watch = watch(
-                self.directory,
-                watch_filter=None,
-                debounce=1,
-                step=1,
-                rust_timeout=max(1, round(self.settings.poll_s * 1000)),
-                yield_on_timeout=True,
-                raise_interrupt=False,
-                recursive=False,
-            )
-        if self._watch is not None:
+    def poll(self) -> list[Arrival]:
+        """Look once; give what is new, volumes in the order of their numbers. ``received`` is NaN."""
+        self.intake.tick()
+        touched, self._touched = self._touched, set()
+        heard = {self._reader.parts(path)[0] for path in touched if self._files.holds(path)}
+        # what we were told of is read before a long directory is listed
+        if not touched or self._now() - self._listed >= _LIST_AT_LEAST_S:
             try:
-                changed = {Path(path).name for _, path in next(self._watch)}
-            except (OSError, StopIteration):
-                # no inotify to be had (gone, or too many watches): listing goes on
-                self._stop_watching()
-            else:
-                self._touched |= changed
-                return bool(changed)
-        pause(self.settings.poll_s)
-        return False
+                heard |= {self._reader.parts(path)[0] for path in self._files.new()}
+            except OSError as error:
+                self._lose(error)
+                return self.intake.drain()
+            self._listed = self._now()
+            self._found()
+        again = [*self._pending, *islice(reversed(self._given_up), _N_RECENT), *self._recent]
+        for path in sorted({*heard, *again}):
+            self._look(path)
+        return self.intake.drain()
+
+    def _lose(self, error: OSError) -> None:
+        self._stop_listening()
+        if self._state != "lost":
+            self._state = "lost"
+            self._say(f"{_reason(error)}; waiting for it")
+
+    def _found(self) -> None:
+        if self._identity != self._files.identity:
+            # another directory of the same name: what listened to the old one hears nothing
+            self._stop_listening()
+            self._identity = self._files.identity
+        if self._state == "lost":
+            self._state = "back"
+            self._say("there again, watching")
+        elif not self._state:
+            self._state = "found"
+            existing = self.counts["existing"]
+            left_out = f"; {existing} files that were there before are left out" if existing else ""
+            self._say(f"watching{left_out}")
+        for path, error in self._files.unreadable:
+            # scanners name such folders by the person who is measured
+            text = f"a subfolder cannot be listed ({_reason(error)}); left out"
+            self.intake.say_once(f"folder {path}", FileProblem(self.name, text, lost=True))
+        self._files.unreadable.clear()
+
+    def wait(self, timeout_s: float, wake: threading.Event | None = None) -> None:
+        """Block until the directory changes or ``wake`` is set, ``timeout_s`` at most."""
+        wake = wake or threading.Event()
+        self._listen()
+        if self._events is None:
+            wake.wait(timeout_s)
+            return
+        try:
+            told = self._events.watch(_EVENT_STEP_MS, _EVENT_STEP_MS, max(1, round(timeout_s * 1000)), wake)
+        except (OSError, RuntimeError):
+            self._stop_listening()
+            self._deaf = True
+            return
+        if isinstance(told, set):
+            self._touched |= {path for _, path in told}
 
     def close(self) -> None:
         """Stop watching. May be called twice."""
-        self._stop_watching()
+        self._stop_listening()
 
-    def _entries(self) -> list[os.DirEntry[str]]:
-        with os.scandir(self.directory) as listing:
-            return sorted((entry for entry in listing if self._fits(entry)), key=lambda entry: entry.name)
-
-    def _fits(self, entry: os.DirEntry[str]) -> bool:
-        name = entry.name.lower()
-        if name.startswith((".", "~")) or name.endswith(_TEMPORARY) or not entry.is_file():
-            return False
-        return any(fnmatchcase(name, pattern) for pattern in self.settings.patterns)
-
-    def _look(
-        self, entry: os.DirEntry[str], volumes: list[Volume], found: list[Volume | FileProblem | SourceState]
-    ) -> None:
-        now = self._now()
+    def _listen(self) -> None:
+        if self._events is not None or self._deaf or self._state not in {"found", "back"}:
+            return
         try:
-            signature = _signature(entry.stat())
-        except OSError:
-            # gone since it was listed
+            self._events = RustNotify([self._files.root], False, False, 300, self.settings.subfolders > 0, True)
+        except (OSError, RuntimeError):
+            # no more watches to be had, or none at all: listing goes on
+            self._deaf = True
+            text = f"{self.directory}: the system tells of no changes; listed every {self.settings.poll_s:g} s"
+            self.intake.say_once("deaf", FileProblem(str(self.directory), text, lost=False))
+
+    def _stop_listening(self) -> None:
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+    def _fits(self, name: str) -> bool:
+        lower = name.lower()
+        return not is_hidden(lower) and any(fnmatchcase(lower, pattern) for pattern in self.settings.patterns)
+
+    def _look(self, path: str) -> None:
+        parts = self._reader.parts(path)
+        name = shown_name(os.path.basename(path))  # noqa: PTH119 - bytes that are no UTF-8 stay as they are
+        try:
+            signature = self._reader.signature(parts)
+        except OutsideDirectory as error:
+            self.counts["outside"] += 1
+            self.intake.say_once("outside", FileProblem(name, f"{name}: {error}", lost=True))
             return
-        if self._done.get(entry.name) == signature:
+        except OSError as error:
+            self._pending.setdefault(path, _Pending(changed=self.intake.age))
+            self._fail(path, name, f"{name}: {_reason(error)}", unreadable=True)
             return
-        pending = self._pending.setdefault(entry.name, _Pending())
-        stable = signature == pending.signature
-        if not stable:
-            pending.signature, pending.changed = signature, now
-        if not stable or (pending.doubtful and now - pending.changed >= self.settings.poll_s):
-            try:
-                image = self._read(Path(entry.path), signature[0])
-            except NotAnImageVolume as error:
-                self._finish(entry.name, signature)
-                self.counts["not_images"] += 1
-                self._say_once("not_images", FileProblem(entry.name, f"{error}; left out", lost=False), found)
+        if signature is None:
+            # renamed or removed before it was complete, or no file at all
+            for known in (self._pending, self._recent, self._given_up):
+                known.pop(path, None)
+            return
+        if self._done.get(path) == signature:
+            return
+        if (old := self._old.get(path)) is not None:
+            if max(signature[1::3]) <= old:
                 return
-            except (FormatError, OSError) as error:
-                # a file that was laid out at full length and is being filled looks damaged, too
-                pending.error = str(error) if isinstance(error, FormatError) else f"{entry.name}: {_reason(error)}"
-                pending.doubtful = False
-            else:
-                pending.doubtful = not stable and _may_be_unfilled(image)
-                if not pending.doubtful:
-                    self._given_up.discard(entry.name)
-                    self._finish(entry.name, signature)
-                    volume = self._add_slice(entry.name, image, now, found) if isinstance(image, Slice) else image
-                    if volume is not None:
-                        self._take(entry.name, volume, volumes, found)
-                    return
-        if now - pending.changed >= self.settings.deadline_s:
-            self._finish(entry.name, signature)
-            self._given_up.add(entry.name)
-            self.counts["quarantined"] += 1
-            text = f"{pending.error} (given up after {self.settings.deadline_s:g} s without a change)"
-            found.append(FileProblem(entry.name, text, lost=True))
-
-    def _add_slice(
-        self, name: str, piece: Slice, now: float, found: list[Volume | FileProblem | SourceState]
-    ) -> Volume | None:
-        if piece.n_slices is None:
-            self.counts["not_images"] += 1
-            text = f"{name}: one slice of a volume, and its header does not tell of how many; all such are left out"
-            self._say_once("slices", FileProblem(name, text, lost=True), found)
-            return None
-        self._last_slice[piece.series, piece.volume] = now
-        before = self._assembler.counts["duplicates"]
-        try:
-            volume = self._assembler.feed(piece)
-        except FormatError as error:
-            self.counts["quarantined"] += 1
-            found.append(FileProblem(name, str(error), lost=True))
-            return None
-        self.counts["duplicates"] += self._assembler.counts["duplicates"] - before
-        return volume
-
-    def _give_up_volumes(self, found: list[Volume | FileProblem | SourceState]) -> None:
-        waiting = self._assembler.incomplete()
-        self._last_slice = {key: self._last_slice[key] for key in ((each.series, each.volume) for each in waiting)}
-        for each in waiting:
-            if self._now() - self._last_slice[each.series, each.volume] >= self.settings.deadline_s:
-                self._assembler.give_up(each.series, each.volume)
-                self.counts["quarantined"] += 1
-                text = f"{each} (given up after {self.settings.deadline_s:g} s without a further one)"
-                found.append(FileProblem(each.series, text, lost=True))
-
-    def _take(
-        self, name: str, volume: Volume, volumes: list[Volume], found: list[Volume | FileProblem | SourceState]
-    ) -> None:
-        if (volume.series, volume.index) in self._seen:
-            self.counts["duplicates"] += 1
+            del self._old[path]
+        pending = self._pending.setdefault(path, _Pending())
+        rested = signature == pending.signature
+        if not rested:
+            pending.signature, pending.changed = signature, self.intake.age
+        since = self.intake.age - pending.changed
+        if rested and not pending.unreadable and not (pending.doubtful and since >= self.settings.poll_s):
+            self._maybe_give_up(path, name, pending)
             return
-        self._seen.add((volume.series, volume.index))
-        passed, left_out = self._runs.take(volume)
-        for other, reason in left_out:
-            self.counts["other_series"] += 1
-            text = f"{name}: series {other.series} is left out: {reason}"
-            self._say_once(f"{other.series} {reason}", FileProblem(name, text, lost=False), found)
-        self.counts["volumes"] += len(passed)
-        volumes += passed
+        pending.doubtful = pending.unreadable = False
+        self._read(path, parts, name, pending, rested=rested)
 
-    def _read(self, path: Path, size: int) -> Volume | Slice:
-        if size == 0:
-            raise IncompleteFile(f"{path.name}: empty")
-        if size > MAX_FILE_BYTES:
-            raise FormatError(f"{path.name}: {size} bytes, expected at most {MAX_FILE_BYTES}")
-        raw = path.read_bytes()
-        if path.name.lower().endswith((".nii", ".nii.gz")):
-            return self._read_nifti(path.name, raw)
-        return read_image(raw, path.name)
+    def _read(self, path: str, parts: tuple[str, ...], name: str, pending: _Pending, *, rested: bool) -> None:
+        try:
+            for image in self._reader.images(parts):
+                if not rested and _may_be_unfilled(image):
+                    pending.doubtful = True
+                    pending.error = f"{name}: its last rows are empty"
+                    return
+                self.intake.take(name, image)
+            self.intake.note(name, self._reader.notes)
+        except NotAnImageVolume as error:
+            self.intake.leave_out(name, error)
+        except (FormatError, OSError) as error:
+            # a file that was laid out at full length and is being filled looks damaged, too
+            text = str(error) if isinstance(error, FormatError) else f"{name}: {_reason(error)}"
+            self._fail(path, name, text, unreadable=isinstance(error, OSError))
+            return
+        self._finish(path, pending.signature)
 
-    def _read_nifti(self, name: str, raw: bytes) -> Volume:
-        # a NIfTI file knows neither its series nor its place in it: both stand in its name
-        numbered = _NUMBERED.match(re.sub(r"\.nii(\.gz)?$", "", name, flags=re.IGNORECASE))
-        if numbered is None:
-            raise FormatError(f"{name}: the name ends in no number, expected one that counts the volumes")
-        images = read_nifti(raw, name, self.settings.tr_s)
-        if len(images) != 1:
-            raise FormatError(f"{name}: {len(images)} volumes, expected one a file")
-        index = int(numbered["number"]) - self.settings.first_number
-        if index < 0:
-            raise FormatError(
-                f"{name}: number {int(numbered['number'])}, expected {self.settings.first_number} or more"
-            )
-        series = _SERIES_NUMBER.search(numbered["prefix"])
-        digest = hashlib.sha256(numbered["prefix"].encode()).hexdigest()[:8]
-        label = f"s{int(series[1])}-{digest}" if series else f"nifti-{digest}"
-        return replace(images[0], index=index, series=label)
+    def _fail(self, path: str, name: str, error: str, *, unreadable: bool) -> None:
+        pending = self._pending[path]
+        pending.error, pending.unreadable = error, unreadable
+        self._maybe_give_up(path, name, pending)
 
-    def _finish(self, name: str, signature: _Signature) -> None:
-        self._pending.pop(name, None)
-        self._done[name] = signature
+    def _maybe_give_up(self, path: str, name: str, pending: _Pending) -> None:
+        if self.intake.age - pending.changed < self.settings.deadline_s:
+            return
+        gave = path in self._recent or self._reader.gave(self._reader.parts(path))
+        unreadable, known = pending.unreadable, path in self._given_up
+        self._finish(path, pending.signature)
+        self._recent.pop(path, None)
+        self._given_up[path] = None
+        if unreadable:
+            # its permissions may change, which its signature does not tell
+            del self._done[path]
+        if not known:
+            text = f"{pending.error} (given up after {self.settings.deadline_s:g} s without a change)"
+            self.intake.give_up(name, text, lost=not gave)
 
-    def _say(self, detail: str) -> SourceState:
-        return SourceState(self.name, self._state, f"{self.directory}: {detail}", SessionTime(np.nan))
+    def _finish(self, path: str, signature: tuple[int, ...]) -> None:
+        self._pending.pop(path, None)
+        self._given_up.pop(path, None)
+        self._done[path] = signature
+        # files that are written over, or grow, have no new name
+        self._recent.pop(path, None)
+        self._recent[path] = None
+        if len(self._recent) > _N_RECENT:
+            del self._recent[next(iter(self._recent))]
 
-    def _say_once(self, key: str, problem: FileProblem, found: list[Volume | FileProblem | SourceState]) -> None:
-        if key not in self._said:
-            self._said.add(key)
-            found.append(problem)
-
-    def _stop_watching(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
-
-
-def _signature(status: os.stat_result) -> _Signature:
-    return (status.st_size, status.st_mtime_ns, status.st_ino)
+    def _say(self, detail: str) -> None:
+        self.intake.say(SourceState(self.name, self._state, f"{self.directory}: {detail}", SessionTime(np.nan)))
 
 
 def _may_be_unfilled(image: Volume | Slice) -> bool:

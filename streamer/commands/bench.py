@@ -19,6 +19,7 @@ class What(Enum):
 
     ALIGNMENT = "alignment"
     EEG = "eeg"
+    BOLD = "bold"
     REPLAY = "replay"
     LIVE = "live"
 
@@ -26,14 +27,23 @@ class What(Enum):
 def bench(
     what: Annotated[list[What] | None, typer.Argument(help="What to measure; default: all but live.")] = None,
     minutes: Annotated[float, typer.Option(min=1, help="Length of the session that is replayed or run live.")] = 5.0,
-    quick: Annotated[bool, typer.Option("--quick", help="eeg: fewer and shorter sessions.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="eeg, bold: fewer and shorter sessions.")] = False,
     real: Annotated[
-        Path | None, typer.Option(help="eeg: folder of real recordings, artefacts are planted into one.")
+        Path | None,
+        typer.Option(
+            help="eeg: folder of real recordings, artefacts are planted into one; bold: a real run is cleaned."
+        ),
+    ] = None,
+    peers: Annotated[
+        Path | None,
+        typer.Option(
+            help="bold: Python with benchmarks/bold-peers-requirements.txt, to run others on the same volumes."
+        ),
     ] = None,
     keep: Annotated[Path | None, typer.Option(help="New folder that keeps what was made for it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One object, by what was measured.")] = False,
 ) -> None:
-    """Measure this machine: alignment errors, cost and quality of the EEG lane, speed of replay, losses live."""
+    """Measure this machine: alignment errors, cost and quality of both lanes, speed of replay, losses live."""
     from rich.console import Console
     from rich.table import Table
 
@@ -42,13 +52,13 @@ def bench(
 
     if keep is not None and keep.exists():
         raise UsageError(f"{keep} exists: nothing is overwritten; choose another --keep")
-    chosen = list(dict.fromkeys(what or [What.ALIGNMENT, What.EEG, What.REPLAY]))
+    chosen = list(dict.fromkeys(what or [What.ALIGNMENT, What.EEG, What.BOLD, What.REPLAY]))
     found: dict[str, list[Figure]] = {}
     with tempfile.TemporaryDirectory(prefix="streamer-bench-") as temporary:
         for each in chosen:
             folder = (Path(temporary) if keep is None else keep) / each.value
             with bar(each.value, quiet=as_json) as tell:
-                found[each.value] = _measure(each, folder, minutes, tell, quick=quick, real=real)
+                found[each.value] = _measure(each, folder, minutes, tell, quick=quick, real=real, peers=peers)
     if as_json:
         typer.echo(json.dumps({name: [figure.plain() for figure in figures] for name, figures in found.items()}))
         return
@@ -66,7 +76,14 @@ def bench(
 
 
 def _measure(
-    what: What, folder: Path, minutes: float, tell: Callable[[float], None], *, quick: bool, real: Path | None
+    what: What,
+    folder: Path,
+    minutes: float,
+    tell: Callable[[float], None],
+    *,
+    quick: bool,
+    real: Path | None,
+    peers: Path | None,
 ) -> list[Figure]:
     match what:
         case What.ALIGNMENT:
@@ -77,6 +94,10 @@ def _measure(
             from streamer.bench.eeg_lane import bench_eeg_lane
 
             return bench_eeg_lane(tell, quick=quick, real=real)
+        case What.BOLD:
+            from streamer.bench.bold_rows import bench_bold
+
+            return bench_bold(tell, quick=quick, real=real, peers=peers)
         case What.REPLAY:
             from streamer.bench.replay import bench_replay
 

@@ -29,6 +29,8 @@ class QualityTally:
         self._fd = _Spread()
         self._translation = _Spread()
         self._rotation = _Spread()
+        self._dvars = _Spread()
+        self._residual = _Spread()
 
     def take(self, outputs: Iterable[Output], bad_channels: Callable[[], Iterable[str]]) -> None:
         """Take what came of one event; ``bad_channels`` names those that are bad now, and is asked at each window."""
@@ -41,6 +43,8 @@ class QualityTally:
                     self._fd.add(output.fd)
                     self._translation.add(float(np.abs(output.motion[:3]).max()))
                     self._rotation.add(float(np.abs(output.motion[3:]).max()))
+                    self._dvars.add(output.dvars)
+                    self._residual.add(output.residual)
                 case Window():
                     self._windows[output.flags] += 1
                     self._valid["eeg"] += output.eeg_valid
@@ -66,6 +70,8 @@ class QualityTally:
                 "framewise_displacement_mm": self._fd.plain(),
                 "translation_mm": self._translation.plain(),
                 "rotation_rad": self._rotation.plain(),
+                "dvars_percent": self._dvars.plain(),
+                "registration_residual": self._residual.plain(),
             },
             "windows": {
                 "windows": n_windows,

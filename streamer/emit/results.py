@@ -7,7 +7,8 @@
     vetoes.jsonl          one object per trigger that was held back
     features.jsonl        one object per feature besides band power; empty when none is switched on
     bold_regions.tsv      index, acquired (s), then % signal change per region
-    confounds.tsv         index, then motion (mm, rad) and framewise displacement (mm) under fMRIPrep's names
+    confounds.tsv         index, then motion (mm, rad), framewise displacement (mm), DVARS and tissue means (both in
+                          the volumes' own intensity) under fMRIPrep's names
 
 The objects have the fields of their records (flags by name; an age is null where there is no data of that kind, a
 feature's value where it is masked) but for ``ready``, which is telemetry: a live run and its replay write the same
@@ -42,6 +43,7 @@ CONFOUNDS = "confounds.tsv"
 
 _DECISIONS_BEFORE = "predictions.jsonl"
 _MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
+_TISSUE = ("white_matter", "csf", "global_signal")
 
 _encoder = msgspec.json.Encoder()
 
@@ -82,7 +84,7 @@ class ResultsSink:
                 raise UsageError(f"{error.filename} exists: expected a directory without results") from None
             self._files: dict[str, FileIO] = dict(zip(names, files, strict=True))
             self._files[BOLD_REGIONS].write(_row(["index", "acquired", *regions]))
-            self._files[CONFOUNDS].write(_row(["index", *_MOTION, "framewise_displacement"]))
+            self._files[CONFOUNDS].write(_row(["index", *_MOTION, "framewise_displacement", "dvars", *_TISSUE]))
             close_files = stack.pop_all().close
         self._thread = FileThread[Result](self.name, self._store, close_files, capacity, waits=waits)
 
@@ -115,7 +117,7 @@ class ResultsSink:
             case BoldFrame():
                 acquired = "n/a" if item.acquired is None else f"{item.acquired:.6f}"
                 self._append(BOLD_REGIONS, _row([str(item.index), acquired, *(_cell(v) for v in item.regions)]))
-                self._append(CONFOUNDS, _row([str(item.index), *(_cell(v) for v in (*item.motion, item.fd))]))
+                self._append(CONFOUNDS, _row([str(item.index), *(_cell(v) for v in _confounds(item))]))
 
     def _append(self, name: str, data: bytes) -> None:
         # a line is whole or not there at all
@@ -129,6 +131,11 @@ class ResultsSink:
             file.truncate(start)
             file.seek(start)
             raise
+
+
+def _confounds(frame: BoldFrame) -> tuple[float, ...]:
+    tissue = [float(mean) for mean in frame.tissue] or [math.nan] * len(_TISSUE)
+    return (*frame.motion, frame.fd, frame.dvars / 100.0 * tissue[-1], *tissue)
 
 
 def _row(cells: Sequence[str]) -> bytes:

@@ -24,7 +24,7 @@ from streamer.messages import ChannelInfo
 VERSION = "1.10.0"
 NO_VALUE = "n/a"
 
-_TYPES = {"eeg": "EEG", "ecg": "ECG", "eog": "EOG", "emg": "EMG", "ref": "REF", "trig": "TRIG", "misc": "MISC"}
+_TYPES = {kind: kind.upper() for kind in ("eeg", "ecg", "eog", "emg", "resp", "ref", "trig", "misc")}
 _COUNTS = {
     "EEG": "EEGChannelCount",
     "ECG": "ECGChannelCount",

@@ -226,7 +226,7 @@ def _channels(text: Text, n_channels: int, name: str) -> tuple[tuple[ChannelInfo
 def kind_of(label: str) -> str:
     """Tell the kind of a channel that measures a voltage from its name: a header that has no kinds knows no better."""
     upper = label.upper()
-    for part, kind in (("ECG", "ecg"), ("EKG", "ecg"), ("EOG", "eog"), ("EMG", "misc"), ("RESP", "misc")):
+    for part, kind in (("ECG", "ecg"), ("EKG", "ecg"), ("EOG", "eog"), ("EMG", "misc"), ("RESP", "resp")):
         if part in upper:
             return kind
     return "eeg"

@@ -17,18 +17,19 @@ import numpy as np
 from pydicom import Dataset
 
 from streamer.errors import FormatError, IncompleteFile, RecordingError
-from streamer.formats.dicom import image_of, read_dicom, read_slice
+from streamer.formats.dicom import Content, content_of, read_content, read_slice
 from streamer.formats.dicom_assemble import join_slices
 from streamer.formats.dicom_header import (
     DAMAGE,
     ENHANCED_MR_IMAGE,
     NotAnImageVolume,
     parse_file,
-    pixel_layout,
-    refuse_other_kinds,
     series_label,
+    series_number,
     sop_class,
 )
+from streamer.formats.dicom_kinds import refuse_other_kinds
+from streamer.formats.dicom_pixels import lossy_notes, pixel_layout
 from streamer.formats.dicom_slice import Slice
 from streamer.messages import Array, Volume
 
@@ -43,12 +44,16 @@ class _Found:
     format: str
     number: int
     files: dict[int, list[tuple[float, Path]]] = field(default_factory=dict[int, list[tuple[float, Path]]])
-    """Per volume (number from 0): where each slice lies (0 for a whole volume) and its file."""
+    """Per volume (number from 0): where each slice lies (0 for a whole volume) and its file, which may hold others."""
     n_slices: int | None = None
     n_volumes: int | None = None
     cut: list[str] = field(default_factory=list[str])
     example: Volume | None = None
+    notes: dict[str, str] = field(default_factory=dict[str, str])
+    """What files have to tell, and the first that does."""
     timeless: set[int] = field(default_factory=set[int])
+    shared: set[Path] = field(default_factory=set[Path])
+    """Files of several volumes."""
 
 
 class DicomSeries:
@@ -74,12 +79,14 @@ class DicomSeries:
         Files that claim to be one and the same and differ.
     """
 
-    def __init__(self, label: str, found: _Found) -> None:
+    def __init__(self, label: str, found: _Found, echo: int = 1) -> None:
+        self._echo = echo
         self.label, self.number, self.format = label, found.number, found.format
         self._whole = all(place == 0.0 for files in found.files.values() for place, _ in files)
         if not self._whole and found.n_slices is None:
             found.n_slices = max(len({_round(place) for place, _ in files}) for files in found.files.values())
         self._found = found
+        self._opened: tuple[Path, dict[int, Volume]] | None = None
         doubled, conflicts = self._drop_doubles()
         lacking = self._drop_incomplete()
         self.indices = tuple(sorted(found.files))
@@ -88,11 +95,15 @@ class DicomSeries:
         self.grid: tuple[int, ...] = tuple(example.data.shape) if example is not None else ()
         self.tr = example.tr if example is not None else float("nan")
         self.slice_times = example.slice_times if example is not None else ()
-        self.problems = (*doubled, *found.cut, *lacking, *self._missing(), *self._timeless(example))
+        notes = (f"{file}: {text}" for text, file in found.notes.items())
+        self.problems = (*notes, *doubled, *found.cut, *lacking, *self._missing(), *self._timeless(example))
 
     def file(self, k: int) -> Path | None:
-        """Where volume ``k`` lies as a file of its own; None when it lies in several."""
-        return self._found.files[self.indices[k]][0][1] if self._whole else None
+        """Where volume ``k`` lies as a file of its own; None when it lies in several, or with others in one."""
+        if not self._whole:
+            return None
+        path = self._found.files[self.indices[k]][0][1]
+        return None if path in self._found.shared else path
 
     def volume(self, k: int) -> Volume:
         """Read volume ``k``.
@@ -104,8 +115,17 @@ class DicomSeries:
         """
         paths = [path for _, path in self._found.files[self.indices[k]]]
         if self._whole:
-            return read_dicom(_bytes(paths[0]), paths[0].name)
-        return join_slices([read_slice(_bytes(path), path.name) for path in paths])
+            return self._whole_volume(paths[0], self.indices[k])
+        return join_slices([read_slice(_bytes(path), path.name, self._echo) for path in paths])
+
+    def _whole_volume(self, path: Path, index: int) -> Volume:
+        # a file of many volumes is parsed once, not once for each
+        if self._opened is None or self._opened[0] != path:
+            images = read_content(_bytes(path), path.name, self._echo).images
+            self._opened = path, {image.index: image for image in images if isinstance(image, Volume)}
+        if index not in self._opened[1]:
+            raise FormatError(f"{path.name}: volume {index + 1} is no longer in it")
+        return self._opened[1][index]
 
     def _drop_doubles(self) -> tuple[list[str], list[str]]:
         # real exports repeat a file now and then, under another name
@@ -116,16 +136,17 @@ class DicomSeries:
             for place, path in sorted(files, key=lambda item: item[1].name):
                 if (other := kept.get(_round(place))) is None:
                     kept[_round(place)] = path
-                elif np.array_equal(self._pixels(other), self._pixels(path)):
+                elif np.array_equal(self._pixels(other, index), self._pixels(path, index)):
                     doubled.append(f"volume {index + 1} is there twice ({other.name}, {path.name}): one is left out")
                 else:
                     conflicts.append(f"{other.name} and {path.name} both are volume {index + 1}, yet differ")
             self._found.files[index] = list(kept.items())
         return _shortened(doubled), conflicts
 
-    def _pixels(self, path: Path) -> Array:
-        raw = _bytes(path)
-        return read_dicom(raw, path.name).data if self._whole else read_slice(raw, path.name).pixels
+    def _pixels(self, path: Path, index: int) -> Array:
+        if self._whole:
+            return self._whole_volume(path, index).data
+        return read_slice(_bytes(path), path.name, self._echo).pixels
 
     def _drop_incomplete(self) -> list[str]:
         lacking: list[str] = []
@@ -159,8 +180,14 @@ class DicomSeries:
         return []
 
 
-def scan_dicom(folder: Path) -> tuple[list[DicomSeries], tuple[str, ...]]:
+def scan_dicom(folder: Path, echo: int = 1) -> tuple[list[DicomSeries], tuple[str, ...]]:
     """Find the series of volumes among the files of a folder (its subfolders are left alone).
+
+    Parameters
+    ----------
+    folder : Path
+    echo : int
+        Which echo of a multi-echo scan, from 1.
 
     Returns
     -------
@@ -177,7 +204,7 @@ def scan_dicom(folder: Path) -> tuple[list[DicomSeries], tuple[str, ...]]:
         warnings.simplefilter("ignore")
         for path in _files(folder):
             try:
-                _add(path, found)
+                _add(path, found, echo)
             except NotAnImageVolume as error:
                 left_out.setdefault(str(error).removeprefix(f"{path.name}: "), []).append(path.name)
             except FormatError as error:
@@ -189,7 +216,7 @@ def scan_dicom(folder: Path) -> tuple[list[DicomSeries], tuple[str, ...]]:
     series: list[DicomSeries] = []
     for label, each in found.items():
         try:
-            series.append(DicomSeries(label, each))
+            series.append(DicomSeries(label, each, echo))
         except RecordingError as error:
             problems.append(str(error))
     return sorted(series, key=lambda each: (each.number, each.label)), tuple(problems)
@@ -206,7 +233,7 @@ def _files(folder: Path) -> Iterable[Path]:
             yield path
 
 
-def _add(path: Path, found: dict[str, _Found]) -> None:
+def _add(path: Path, found: dict[str, _Found], echo: int) -> None:
     header = parse_file(path)
     try:
         refuse_other_kinds(header, path.name)
@@ -220,27 +247,31 @@ def _add(path: Path, found: dict[str, _Found]) -> None:
             frames, rows, columns = _announced(header)
         # where it lies and when it was taken stands in the header: its pixels need not be read for that
         blank = np.broadcast_to(np.zeros((), np.uint16), (frames, rows, columns))
-        image = image_of(header, blank, path.name)
-        label = series_label(header)
-        number = int(header["SeriesNumber"].value)
+        content = content_of(header, blank, path.name, echo, lossy_notes(header))
+        label = series_label(header, path.name)
+        each = found.setdefault(label, _Found(_format(header, content), series_number(header)))
     except FormatError:
         raise
     except DAMAGE as error:
         raise FormatError(f"{path.name}: damaged DICOM header ({type(error).__name__})") from error
-    each = found.setdefault(label, _Found(_format(header, image), number))
     if cut:
         each.cut.append(f"{cut}: left out")
-    if isinstance(image, Slice):
-        each.n_slices, each.n_volumes = image.n_slices or each.n_slices, image.n_volumes or each.n_volumes
-        # 0 stands for a whole volume
-        index, place, onset = image.volume, image.place or 1e-9, image.acquired
-    else:
-        each.example = each.example or image
-        index, place, onset = image.index, 0.0, image.onset
-    if onset is None:
-        each.timeless.add(index)
-    if not cut:
-        each.files.setdefault(index, []).append((place, path))
+    for note in content.notes:
+        each.notes.setdefault(note, path.name)
+    if len(content.images) > 1:
+        each.shared.add(path)
+    for image in content.images:
+        if isinstance(image, Slice):
+            each.n_slices, each.n_volumes = image.n_slices or each.n_slices, image.n_volumes or each.n_volumes
+            # 0 stands for a whole volume
+            index, place, onset = image.volume, image.place or 1e-9, image.acquired
+        else:
+            each.example = each.example or image
+            index, place, onset = image.index, 0.0, image.onset
+        if onset is None:
+            each.timeless.add(index)
+        if not cut:
+            each.files.setdefault(index, []).append((place, path))
 
 
 def _announced(header: Dataset) -> tuple[int, int, int]:
@@ -249,7 +280,8 @@ def _announced(header: Dataset) -> tuple[int, int, int]:
     return frames, rows, columns
 
 
-def _format(header: Dataset, image: Volume | Slice) -> str:
+def _format(header: Dataset, content: Content) -> str:
+    image = content.images[0]
     if isinstance(image, Slice):
         return f"DICOM ({image.vendor})"
     if sop_class(header) != ENHANCED_MR_IMAGE:

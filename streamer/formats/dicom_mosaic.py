@@ -10,6 +10,9 @@ from pydicom import Dataset
 from streamer.errors import FormatError
 from streamer.formats.dicom_header import (
     MAX_SLICES,
+    NotAnImageVolume,
+    echo_number,
+    image_type,
     instance_number,
     plane_geometry,
     private,
@@ -17,6 +20,7 @@ from streamer.formats.dicom_header import (
     right_angles,
     scale,
     series_label,
+    siemens_protocol,
     time_of_day,
 )
 from streamer.formats.dicom_siemens import mosaic_affine, read_csa, split_mosaic, tiles_per_side
@@ -25,17 +29,36 @@ from streamer.messages import Array, SessionTime, Volume
 _CSA_TAGS = frozenset({"NumberOfImagesInMosaic", "MosaicRefAcqTimes", "SliceNormalVector"})
 
 
-def mosaic_volume(header: Dataset, plane: Array, name: str) -> Volume:
+def is_mosaic(header: Dataset, name: str) -> bool:
+    """Whether an image that calls itself a mosaic is one, and no single slice of what once was one.
+
+    A mosaic says how many slices it has; where that was removed, it is at least twice as wide as what was acquired.
+    """
+    if "MOSAIC" not in image_type(header):
+        return False
+    if _values(header, 0x0A, "<u2", (0,))[0] > 0 or "NumberOfImagesInMosaic" in _csa(header, name):
+        return True
+    matrix = max((int(size) for size in header.get("AcquisitionMatrix", None) or ()), default=0)
+    return not matrix or int(header.get("Rows", None) or 0) >= 2 * matrix
+
+
+def mosaic_volume(header: Dataset, plane: Array, name: str, echo: int, notes: list[str]) -> Volume:
     """Make a volume of a mosaic's header and its image, shape (rows, columns).
 
     Raises
     ------
+    NotAnImageVolume
+        Another echo than the one that is asked for.
     FormatError
         The header lacks what places the volume in space, or its values are impossible.
     """
+    if (own := echo_number(header) or 1) != echo:
+        raise NotAnImageVolume(f"{name}: echo {own}, expected echo {echo}")
     csa = _csa(header, name)
-    tr = repetition_time(header["RepetitionTime"].value, name)
+    tr = repetition_time(header, name, notes)
     n_slices, slice_times = _slices(header, csa, tr)
+    if not n_slices:
+        raise FormatError(f"{name}: a mosaic whose header does not tell the number of its slices")
     side = tiles_per_side(n_slices) if 0 < n_slices <= MAX_SLICES else 0
     if not side or plane.shape[0] % side or plane.shape[1] % side:
         raise FormatError(f"{name}: mosaic of {plane.shape[0]} x {plane.shape[1]} does not hold {n_slices} slices")
@@ -53,13 +76,22 @@ def mosaic_volume(header: Dataset, plane: Array, name: str) -> Volume:
     return Volume(
         data=data,
         affine=mosaic_affine(orientation, position, spacing, step, tile, n_slices, sign),
-        series=series_label(header),
-        index=instance_number(header, name) - 1,
+        series=series_label(header, name),
+        index=_number(header, name) - 1,
         onset=time_of_day(header.get("AcquisitionTime", "")),
         tr=tr,
         slice_times=slice_times[::-1] if sign < 0 else slice_times,
         received=SessionTime(math.nan),
     )
+
+
+def _number(header: Dataset, name: str) -> int:
+    instance = instance_number(header, name)
+    acquisition = int(header.get("AcquisitionNumber", None) or 0)
+    # instances count the images: several a volume where there are several echoes
+    if 0 < acquisition < instance and (siemens_protocol(header, "lContrasts") or 1) > 1:
+        return acquisition
+    return instance
 
 
 def _csa(header: Dataset, name: str) -> dict[str, list[str]]:

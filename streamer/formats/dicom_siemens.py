@@ -32,7 +32,7 @@ def read_csa(raw: bytes, wanted: frozenset[str]) -> dict[str, list[str]]:
         The header is not of version SV10, or its counts or lengths do not fit its size.
     """
     if raw[:4] != CSA_MAGIC[:4]:
-        raise FormatError(f"CSA header starts with {raw[:4]!r}: expected b'SV10'")
+        raise FormatError("CSA header of another version, expected one that starts with b'SV10'")
     if len(raw) < 16:
         raise FormatError(f"CSA header has {len(raw)} bytes: expected at least 16")
     (n_tags,) = struct.unpack_from("<I", raw, 8)

@@ -22,6 +22,7 @@ from streamer.errors import FormatError
 from streamer.formats.dicom_header import (
     MAX_SLICES,
     NotAnImageVolume,
+    echo_number,
     instance_number,
     plane_geometry,
     private,
@@ -30,6 +31,7 @@ from streamer.formats.dicom_header import (
     right_angles,
     scale,
     series_label,
+    siemens_protocol,
     time_of_day,
 )
 from streamer.messages import F64, Array, ScannerTime
@@ -82,13 +84,13 @@ class Slice:
     """s at the end of each volume in which nothing is acquired."""
 
 
-def make_slice(header: Dataset, pixels: Array, name: str) -> Slice:
+def make_slice(header: Dataset, pixels: Array, name: str, echo: int, notes: list[str]) -> Slice:
     """Make a slice of a header and its image, shape (rows, columns).
 
     Raises
     ------
     NotAnImageVolume
-        A localiser, an anatomical image, or one that is no magnitude.
+        A localiser, an anatomical image, or another echo than the one that is asked for.
     FormatError
         The header lacks what places the slice in space or in the series.
     """
@@ -99,10 +101,10 @@ def make_slice(header: Dataset, pixels: Array, name: str) -> Slice:
         raise NotAnImageVolume(f"{name}: not a mosaic but a single image (a localiser or an anatomical image)")
     if not vendor:
         raise NotAnImageVolume(f"{name}: a single image of an unknown vendor, expected GE, Philips or Siemens")
-    if vendor == "GE" and private_number(header, 0x0043, _GE_PARAMETERS, 0x2F, "<i2") not in {None, 0.0}:
-        raise NotAnImageVolume(f"{name}: phase, real or imaginary image, expected a magnitude")
-    if int(header.get("EchoNumbers", None) or 1) > 1:
-        raise NotAnImageVolume(f"{name}: a later echo, expected the first")
+    if (own := echo_number(header) or 1) != echo:
+        raise NotAnImageVolume(f"{name}: echo {own}, expected echo {echo}")
+    if vendor == "GE" and (private_number(header, 0x0019, "GEMS_ACQU_01", 0xA9, "<f4") or 0.0) > 1:
+        notes.append("a scan of several echoes, which older GE software does not tell apart: check that they are")
     orientation, position, spacing, step = plane_geometry(header, name)
     instance = instance_number(header, name)
     n_slices = _n_slices(header, vendor, name)
@@ -117,12 +119,12 @@ def make_slice(header: Dataset, pixels: Array, name: str) -> Slice:
         place=float(position @ np.cross(*right_angles(orientation, name))),
         spacing=spacing,
         step=step,
-        series=series_label(header),
+        series=series_label(header, name),
         instance=instance,
         volume=_volume(header, vendor, instance, n_slices, name),
         n_slices=n_slices,
         n_volumes=n_temporal or None,
-        tr=repetition_time(header["RepetitionTime"].value, name),
+        tr=repetition_time(header, name, notes),
         acquired=time_of_day(header.get("AcquisitionTime", "")),
         timer=_ge_timer(header) if vendor == "GE" else None,
         order=_ge_order(header) if vendor == "GE" else "",
@@ -141,6 +143,8 @@ def _n_slices(header: Dataset, vendor: str, name: str) -> int | None:
         found = private_number(header, 0x0021, _GE_RELATION, 0x4F, "<i2") or header.get("ImagesInAcquisition", None)
     elif vendor == "Philips":
         found = private_number(header, 0x2001, _PHILIPS, 0x18, "<i4")
+    else:
+        found = siemens_protocol(header, "sSliceArray.lSize")
     if not found:
         return None
     if not 1 <= found <= MAX_SLICES:

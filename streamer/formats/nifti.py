@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
-import logging
 import math
 import os
 import zlib
@@ -17,23 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel import nifti1, nifti2
-from nibabel.filebasedimages import ImageFileError
+from nibabel import nifti1
 from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 
 from streamer.errors import FormatError, IncompleteFile
+from streamer.formats.nifti_open import MAX_BYTES, OpenImage, open_nifti
 from streamer.formats.volume_series import VolumeSeries
 from streamer.messages import F64, Array
 
-# what is wrong with a header is said by our errors, not by lines that nibabel prints besides
-logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
+__all__ = ["MAX_BYTES", "LabelImage", "NiftiSeries", "read_labels", "read_nifti", "write_labels", "write_nifti"]
 
-MAX_BYTES = 8 * 2**30
 TR_RANGE_S = (0.05, 30.0)
-_NIFTI_2 = {b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c"}
+_LEAST_SPREAD = 0.02
 _UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
 
@@ -51,26 +45,21 @@ class LabelImage:
 class NiftiSeries(VolumeSeries):
     """The volumes of one NIfTI image, read when they are asked for."""
 
-    def __init__(self, image: Any, name: str, tr: float | None = None) -> None:
-        self.name = name
-        self.affine: F64 = np.asarray(image.affine, np.float64)
-        shape = tuple(int(n) for n in image.shape)
-        self.shape = shape[:3]
-        self._image = image
-        self._n_volumes = shape[3] if len(shape) == 4 else 1
-        self.tr, *problems = _repetition_time(image.header, name, tr)
-        self.problems: tuple[str, ...] = tuple(problems)
+    def __init__(self, image: OpenImage, tr: float | None = None) -> None:
+        self.name = image.name
+        self.affine: F64 = image.affine
+        self._voxels = image.voxels
+        shape = tuple(int(n) for n in image.voxels.shape)
+        self.shape, self._n_volumes = shape[:3], shape[3]
+        self.tr, *problems = _repetition_time(image.header, image.name, tr)
+        self.problems: tuple[str, ...] = (*image.problems, *problems)
         self.slice_times = _slice_times(image.header, self.tr)
 
     def __len__(self) -> int:
         return self._n_volumes
 
     def _read(self, k: int) -> tuple[Array, str, int]:
-        proxy = self._image.dataobj
-        try:
-            data = np.asarray(proxy if len(self._image.shape) == 3 else proxy[..., k])
-        except (OSError, ValueError, EOFError, zlib.error) as error:
-            raise IncompleteFile(f"{self.name}: volume {k} cannot be read, the file ends before it") from error
+        data = _voxels(self._voxels, k, self.name)
         if data.dtype.str[1:] not in {"i2", "u2"}:
             with np.errstate(over="ignore", invalid="ignore"):
                 # what does not fit becomes infinite, which the lane refuses
@@ -84,7 +73,7 @@ def read_nifti(source: Path | bytes, name: str | None = None, tr: float | None =
     Parameters
     ----------
     source : Path or bytes
-        A .nii or .nii.gz, or its content.
+        A .nii or .nii.gz, or its content; a .hdr or .img with the other one beside it.
     name : str or None
         How errors call it; by default the file's name.
     tr : float or None
@@ -95,9 +84,10 @@ def read_nifti(source: Path | bytes, name: str | None = None, tr: float | None =
     IncompleteFile
         The file ends too early.
     FormatError
-        Not NIfTI, not 3-D or 4-D, absurdly large, or without a plausible repetition time.
+        Not NIfTI, not 3-D or 4-D, of colours or complex numbers, absurdly large, or without a plausible repetition
+        time.
     """
-    return NiftiSeries(*_open(source, name), tr)
+    return NiftiSeries(open_nifti(source, name), tr)
 
 
 def read_labels(labels: Path, names: Path | None = None) -> LabelImage:
@@ -116,12 +106,11 @@ def read_labels(labels: Path, names: Path | None = None) -> LabelImage:
     FormatError
         Values are not whole, the table is not as expected, or a region that it names has no voxel.
     """
-    image, name = _open(labels, None)
-    data = np.asarray(image.dataobj)
-    if data.ndim == 4 and data.shape[3] == 1:
-        data = data[..., 0]
-    if data.ndim != 3:
-        raise FormatError(f"{name}: {data.ndim} axes, expected a 3-D image of labels")
+    image = open_nifti(labels)
+    name = image.name
+    if image.voxels.shape[3] != 1:
+        raise FormatError(f"{name}: 4 axes, expected a 3-D image of labels")
+    data = _voxels(image.voxels, 0, name)
     if not np.isfinite(data).all() or np.any(data != np.round(data)) or np.any(data < 0):
         raise FormatError(f"{name}: values that are not whole numbers from 0, expected labels")
     values = data.astype(np.int64)
@@ -136,7 +125,7 @@ def read_labels(labels: Path, names: Path | None = None) -> LabelImage:
     out = np.zeros(values.shape, np.int16)
     for position, (index, _) in enumerate(table, start=1):
         out[values == index] = position
-    return LabelImage(out, np.asarray(image.affine, np.float64), tuple(label for _, label in table))
+    return LabelImage(out, image.affine, tuple(label for _, label in table))
 
 
 def write_labels(image: LabelImage, labels: Path, names: Path) -> None:
@@ -182,6 +171,14 @@ def write_nifti(path: Path, data: Array, affine: F64, tr: float | None = None) -
         part.unlink(missing_ok=True)
 
 
+def _voxels(voxels: Any, k: int, name: str) -> Array:
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(voxels[..., k])
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise IncompleteFile(f"{name}: volume {k} cannot be read, the file ends before it") from error
+
+
 def _repetition_time(header: Any, name: str, fallback: float | None) -> tuple[float] | tuple[float, str]:
     # in s, and what had to be put right
     pixdim = float(header["pixdim"][4])
@@ -212,87 +209,20 @@ def _time_unit(header: Any) -> str:
 
 def _slice_times(header: Any, tr: float) -> tuple[float, ...]:
     try:
+        if header.get_dim_info()[2] != 2:
+            # slices along another axis than z, or along none that is known
+            return ()
         times = [float(value) for value in header.get_slice_times() if value is not None]
     except (HeaderDataError, KeyError, ValueError, ZeroDivisionError):
         return ()
     # the unit is trusted no more than that of the repetition time: the coarsest in which they fit into it
     unit = next((scale for scale in _UNITS.values() if times and max(times) * scale <= tr), 1.0)
     seconds = tuple(value * unit for value in times)
-    # slice order along another axis than z says nothing about our slices
-    if len(seconds) > 1 and not any(seconds):
+    if len(seconds) > 1 and max(seconds) < _LEAST_SPREAD * tr:
+        # all at once, or in no unit that makes sense
         return ()
     fits = len(seconds) == int(header.get_data_shape()[2]) and all(0.0 <= value <= tr for value in seconds)
     return seconds if fits else ()
-
-
-def _open(source: Path | bytes, name: str | None) -> tuple[Any, str]:
-    name = name or (source.name if isinstance(source, Path) else "NIfTI data")
-    try:
-        if isinstance(source, Path) and source.suffix != ".gz":
-            size = source.stat().st_size
-            with source.open("rb") as stream:
-                _require_header(stream.read(4), size, name)
-            image: Any = nib.load(source)
-        else:
-            content = source if isinstance(source, bytes) else source.read_bytes()
-            content = _unzip(content, name)
-            size = len(content)
-            _require_header(content[:4], size, name)
-            kind = nifti2.Nifti2Image if content[:4] in _NIFTI_2 else nifti1.Nifti1Image
-            image = kind.from_stream(io.BytesIO(content))
-        header = image.header
-        shape = tuple(int(n) for n in image.shape)
-        itemsize = int(header.get_data_dtype().itemsize)
-        needed = int(image.dataobj.offset) + math.prod(shape) * itemsize
-    except FileNotFoundError as error:
-        raise FormatError(f"{name}: no such file") from error
-    except (
-        ImageFileError,
-        HeaderDataError,
-        WrapStructError,
-        ValueError,
-        TypeError,
-        KeyError,
-        EOFError,
-        OSError,
-    ) as error:
-        raise FormatError(f"{name}: not a NIfTI image ({type(error).__name__})") from error
-    if len(shape) not in (3, 4) or min(shape) < 1:
-        raise FormatError(f"{name}: shape {shape}, expected 3 or 4 axes")
-    if needed > MAX_BYTES:
-        raise FormatError(f"{name}: {needed} bytes announced, expected at most {MAX_BYTES}")
-    if size < needed:
-        raise IncompleteFile(f"{name}: {size} of {needed} bytes")
-    if not np.isfinite(image.affine).all() or abs(float(np.linalg.det(image.affine[:3, :3]))) < 1e-9:
-        raise FormatError(f"{name}: the affine is singular or not finite")
-    return image, name
-
-
-def _require_header(start: bytes, size: int, name: str) -> None:
-    expected = nifti2.Nifti2Header.sizeof_hdr if start in _NIFTI_2 else nifti1.Nifti1Header.sizeof_hdr
-    if size < expected:
-        raise IncompleteFile(f"{name}: {size} bytes, expected a NIfTI header of {expected}")
-
-
-def _unzip(content: bytes, name: str) -> bytes:
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
-            head = stream.read(nifti2.Nifti2Header.sizeof_hdr)
-            kind = nifti2.Nifti2Header if head[:4] in _NIFTI_2 else nifti1.Nifti1Header
-            if len(head) < kind.sizeof_hdr:
-                return head
-            # what the header announces and a little more: a small file may unpack to more than the memory holds
-            header: Any = kind(head[: kind.sizeof_hdr])
-            needed = int(header["vox_offset"]) + math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
-            if not 0 < needed <= MAX_BYTES:
-                raise FormatError(f"{name}: {needed} bytes announced, expected at most {MAX_BYTES}")
-            return head + stream.read(needed + 1 - len(head))
-    except EOFError as error:
-        raise IncompleteFile(f"{name}: the compressed data ends too early") from error
-    except (HeaderDataError, WrapStructError, zlib.error, ArithmeticError, OSError, ValueError) as error:
-        raise FormatError(f"{name}: damaged gzip data or header ({type(error).__name__})") from error
 
 
 def _read_names(path: Path) -> list[tuple[int, str]]:

@@ -21,6 +21,8 @@ from streamer.formats.volume_series import VolumeSeries
 from streamer.messages import F64, Array
 
 TR_RANGE_S = (0.05, 30.0)
+MAX_TABLE_BYTES = 64 * 2**20
+MAX_SIDE, MAX_SLICES, MAX_COUNT = 4096, 512, 100_000
 _MAGNITUDE = 0
 _REC_SUFFIXES = {".PAR": ".REC", ".par": ".rec"}
 _DAMAGE = (
@@ -57,7 +59,7 @@ class ParRecSeries(VolumeSeries):
         Acquisition number of each volume, from 0.
     """
 
-    def __init__(self, paths: Sequence[Path], tr: float | None = None) -> None:
+    def __init__(self, paths: Sequence[Path], tr: float | None = None, echo: int = 1) -> None:
         self.name = paths[0].name
         self.slice_times: tuple[float, ...] = ()
         problems: list[str] = []
@@ -70,7 +72,7 @@ class ParRecSeries(VolumeSeries):
                     table.shape != geometry[0] or not np.allclose(table.affine, geometry[1], atol=1e-3)
                 ):
                     raise FormatError(f"{path.name}: another grid than {self.name}")
-                found = _places(path, table, problems, by_file=len(paths) > 1)
+                found = _places(path, table, problems, echo=echo, by_acquisition=len(paths) > 1)
             except FormatError as error:
                 if len(paths) == 1:
                     raise
@@ -138,7 +140,7 @@ class ParRecSeries(VolumeSeries):
         return np.ascontiguousarray(planes.transpose(2, 1, 0)[:, ::-1])
 
 
-def read_parrec(path: Path, tr: float | None = None) -> ParRecSeries:
+def read_parrec(path: Path, tr: float | None = None, echo: int = 1) -> ParRecSeries:
     """Open a scan.
 
     Parameters
@@ -147,6 +149,8 @@ def read_parrec(path: Path, tr: float | None = None) -> ParRecSeries:
         A .PAR with its .REC beside it, or a folder of such pairs that hold one scan.
     tr : float or None
         Repetition time in s where neither header nor times tell.
+    echo : int
+        Which echo of a multi-echo scan, from 1.
 
     Raises
     ------
@@ -156,11 +160,11 @@ def read_parrec(path: Path, tr: float | None = None) -> ParRecSeries:
         Not PAR/REC, or a repetition time that is no plausible one.
     """
     if not path.is_dir():
-        return ParRecSeries([path], tr)
+        return ParRecSeries([path], tr, echo)
     tables = par_files(path)
     if not tables:
         raise FormatError(f"{path.name}: no .PAR file in it")
-    return ParRecSeries(tables, tr)
+    return ParRecSeries(tables, tr, echo)
 
 
 def par_files(folder: Path) -> list[Path]:
@@ -188,19 +192,27 @@ class _Table:
 def _read_table(path: Path) -> _Table:
     try:
         # names and dates in the general part of the table go no further than here
+        if (size := path.stat().st_size) > MAX_TABLE_BYTES:
+            raise FormatError(f"{path.name}: a table of {size} bytes, expected at most {MAX_TABLE_BYTES}")
         with warnings.catch_warnings(), path.open("rt", encoding="latin-1") as stream:
             warnings.simplefilter("ignore")
             general, images = parse_PAR_header(stream)
+            # nibabel counts up to what is announced
+            _require_counts(general, path.name)
             header: Any = PARRECHeader(general, images, permit_truncated=True)
             affine = np.asarray(header.get_affine(), np.float64)
             columns, rows, *_ = header.get_data_shape()
             shape = (int(columns), int(rows), int(general["max_slices"]))
             tr = float(np.atleast_1d(general["repetition_time"])[0]) / 1000.0
             table = _Table(shape, affine, np.dtype(header.get_data_dtype()), tr, int(general["acq_nr"]), images)
+    except FormatError:
+        raise
     except FileNotFoundError as error:
         raise FormatError(f"{path.name}: no such file") from error
     except _DAMAGE as error:
         raise FormatError(f"{path.name}: not a PAR table ({type(error).__name__})") from error
+    if not (min(table.shape) > 0 and max(table.shape[:2]) <= MAX_SIDE and table.shape[2] <= MAX_SLICES):
+        raise FormatError(f"{path.name}: volumes of {table.shape}, expected at most {(MAX_SIDE, MAX_SIDE, MAX_SLICES)}")
     if not np.isfinite(affine).all() or abs(float(np.linalg.det(affine[:3, :3]))) < 1e-9:
         raise FormatError(f"{path.name}: the geometry is singular or not finite")
     flip = np.eye(4)
@@ -208,23 +220,34 @@ def _read_table(path: Path) -> _Table:
     return _Table(shape, affine @ flip, table.dtype, tr, table.acquisition, images)
 
 
-def _places(path: Path, table: _Table, problems: list[str], *, by_file: bool) -> list[_Place]:
+def _require_counts(general: Any, name: str) -> None:
+    for key in general:
+        # what is announced: slices, dynamics, echoes, mixes ...
+        if key.startswith(("max_", "nr_")):
+            most = MAX_SLICES if key == "max_slices" else MAX_COUNT
+            if int(general[key]) > most:
+                raise FormatError(f"{name}: {key} {int(general[key])}, expected at most {most}")
+
+
+def _places(path: Path, table: _Table, problems: list[str], *, echo: int, by_acquisition: bool) -> list[_Place]:
     rec = path.with_suffix(_REC_SUFFIXES.get(path.suffix, ".REC"))
     if not rec.is_file():
         raise FormatError(f"{path.name}: no {rec.name} beside it")
     size = rec.stat().st_size
-    images = _magnitudes(table.images, problems)
+    images = _magnitudes(table.images, echo, path.name, problems)
     columns, rows, n_slices = table.shape
     n_bytes = columns * rows * table.dtype.itemsize
     places: list[_Place] = []
     for dynamic in sorted({int(value) for value in images["dynamic scan number"]}):
         volume = images[images["dynamic scan number"] == dynamic]
         volume = volume[np.argsort(volume["slice number"], kind="stable")]
-        number = table.acquisition if by_file else dynamic
+        number = table.acquisition if by_acquisition else dynamic
         if [int(value) for value in volume["slice number"]] != list(range(1, n_slices + 1)):
             problems.append(f"{path.name}: volume {number} has {len(volume)} of {n_slices} slices; left out")
             continue
         offsets = tuple(int(value) * n_bytes for value in volume["index in REC file"])
+        if min(offsets) < 0 or number < 1:
+            raise FormatError(f"{path.name}: volume {number} at byte {min(offsets)}, expected 1 or more and 0 or more")
         if max(offsets) + n_bytes > size:
             problems.append(f"{rec.name}: {size} bytes, the file ends before volume {number} does; left out")
             continue
@@ -236,10 +259,15 @@ def _places(path: Path, table: _Table, problems: list[str], *, by_file: bool) ->
     return places
 
 
-def _magnitudes(images: Any, problems: list[str]) -> Any:
-    # one image of each slice and time: the first echo, and the magnitude, which alone is never below 0
-    kept = images
-    for key in ("echo number", "cardiac phase number", "label type"):
+def _magnitudes(images: Any, echo: int, name: str, problems: list[str]) -> Any:
+    # one image of each slice and time: one echo, and the magnitude, which alone is never below 0
+    echoes = sorted(set(images["echo number"].tolist()))
+    if echo not in echoes:
+        raise FormatError(f"{name}: echo {', '.join(str(each) for each in echoes[:8])}, expected echo {echo}")
+    if len(echoes) > 1:
+        problems.append(f"echoes {', '.join(str(each) for each in echoes[:8])}: echo {echo} is taken")
+    kept = images[images["echo number"] == echo]
+    for key in ("cardiac phase number", "label type"):
         if key in kept.dtype.names and len(set(kept[key].tolist())) > 1:
             kept = kept[kept[key] == min(kept[key])]
             problems.append(f"several images of each slice by {key}: the first is taken")

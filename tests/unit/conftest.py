@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from streamer.acquire.scanner_export import ExportDirectory, ExportSettings
+from streamer.region_set.target import mni_template, single_target
 from tests.unit.export_room import Time
+from tests.unit.region_set_heads import planted, seen
 
 
 @pytest.fixture
@@ -24,3 +27,17 @@ def export(tmp_path, time):
     yield make
     for directory in opened:
         directory.close()
+
+
+@pytest.fixture(scope="session")
+def template():
+    """The template that nilearn ships."""
+    return mni_template()
+
+
+@pytest.fixture(scope="session")
+def scanned(template):
+    """A head as an EPI, and where it lies in the template's space."""
+    rng = np.random.default_rng(3)
+    to_mni = planted(rng)
+    return single_target("sbref.nii.gz", *seen(template, to_mni, rng)), to_mni

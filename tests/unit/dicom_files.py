@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from pydicom import Dataset, FileDataset, FileMetaDataset
@@ -124,4 +125,90 @@ def _end(header: FileDataset, planes: np.ndarray, changes: dict[str, object]) ->
             setattr(header, key, value)
     stream = io.BytesIO()
     header.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def series_file(
+    n_volumes: int = 3,
+    *,
+    maker: str = "Philips Medical Systems",
+    n_echoes: int = 1,
+    phase: bool = False,
+    order: Sequence[int] | None = None,
+    shared_plane: bool = False,
+    slopes: bool = False,
+    temporal: bool = True,
+    drop: Sequence[int] = (),
+    **changes: object,
+) -> bytes:
+    """Write a whole series as one enhanced file: volumes, echoes and parts of complex images among one another.
+
+    ``order`` is that of the frames (volume slowest, then slice, echo, part), ``drop`` the frames that are not there.
+    Values of echo e are ``data(volume)`` + 5000 e, those of phases are 7.
+    """
+    header = _start(ENHANCED, 9, f"{ROOT}.9.1")
+    header.ImageType = ["ORIGINAL", "PRIMARY", "M_FFE", "M"]
+    header.Manufacturer, header.InstanceNumber = maker, 1
+    header.NumberOfTemporalPositions = n_volumes if temporal else None
+    header.ComplexImageComponent = "MIXED" if phase else "MAGNITUDE"
+    pointers = []
+    for pointer in (0x00209056, 0x00209057, 0x00209128, 0x00189082):
+        item = Dataset()
+        item.DimensionIndexPointer = pointer
+        pointers.append(item)
+    header.DimensionIndexSequence = pointers
+    shared, timing, measures = Dataset(), Dataset(), Dataset()
+    timing.RepetitionTime = 1999.99975585937
+    measures.SpacingBetweenSlices = measures.SliceThickness = STEP
+    measures.PixelSpacing = list(PIXEL)
+    plane = Dataset()
+    plane.ImageOrientationPatient = [f"{value:.12f}"[:16] for value in (*ACROSS, *DOWN)]
+    shared.MRTimingAndRelatedParametersSequence, shared.PixelMeasuresSequence = [timing], [measures]
+    if shared_plane:
+        shared.PlaneOrientationSequence = [plane]
+    header.SharedFunctionalGroupsSequence = [shared]
+    groups, planes = [], []
+    for volume in range(n_volumes):
+        for z in range(GRID[2]):
+            for echo in range(n_echoes):
+                for part in range(1 + phase):
+                    group = _frame_group(volume, z, echo, part, n_volumes if temporal else 0)
+                    if not shared_plane:
+                        group.PlaneOrientationSequence = [plane]
+                    if slopes:
+                        scale = Dataset()
+                        scale.RescaleSlope, scale.RescaleIntercept = str(1.5 + volume + z / 4), str(-z)
+                        group.PixelValueTransformationSequence = [scale]
+                        private = group.private_block(0x2005, "Philips MR Imaging DD 001", create=True)
+                        private.add_new(0x0E, "FL", 0.0042)
+                    groups.append(group)
+                    values = data(volume)[:, ::-1, z].T + 5000 * echo
+                    planes.append(np.full_like(values, 7) if part else values)
+    chosen = [k for k in (range(len(groups)) if order is None else order) if k not in drop]
+    header.NumberOfFrames = len(chosen)
+    header.PerFrameFunctionalGroupsSequence = [groups[k] for k in chosen]
+    return _end(header, np.stack([planes[k] for k in chosen]), changes)
+
+
+def _frame_group(volume: int, z: int, echo: int, part: int, n_volumes: int) -> Dataset:
+    group, position, content, times, types = Dataset(), Dataset(), Dataset(), Dataset(), Dataset()
+    position.ImagePositionPatient = [f"{value:.12f}"[:16] for value in ORIGIN + z * STEP * NORMAL]
+    at = 36000 + 2 * volume
+    content.FrameAcquisitionDateTime = f"20240101{at // 3600:02d}{at // 60 % 60:02d}{at % 60:02d}.250000"
+    content.StackID, content.InStackPositionNumber = "1", z + 1
+    content.DimensionIndexValues = [1, z + 1, volume + 1, echo + 1]
+    if n_volumes:
+        content.TemporalPositionIndex = volume + 1
+    times.EffectiveEchoTime = 12.0 + 15.0 * echo
+    types.FrameType = ["ORIGINAL", "PRIMARY", "PHASE MAP" if part else "M_FFE", "P" if part else "M"]
+    types.ComplexImageComponent = "PHASE" if part else "MAGNITUDE"
+    group.PlanePositionSequence, group.FrameContentSequence = [position], [content]
+    group.MREchoSequence, group.MRImageFrameTypeSequence = [times], [types]
+    return group
+
+
+def saved(header: Dataset) -> bytes:
+    """Write a header that was read and changed."""
+    stream = io.BytesIO()
+    header.save_as(stream)
     return stream.getvalue()

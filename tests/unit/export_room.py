@@ -33,6 +33,16 @@ def mosaic(instance, series=3, onset=None, shape=(16, 16, 9), tr=1.0):
     )
 
 
+def later(directory, time, seconds):
+    """Look once a second for so long; give all that is found."""
+    found = []
+    while seconds > 0:
+        time.now += min(seconds, 1.0)
+        seconds -= 1.0
+        found += directory.poll()
+    return found
+
+
 def volumes(items):
     return [item for item in items if isinstance(item, Volume)]
 

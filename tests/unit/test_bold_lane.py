@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from streamer.clean.bold.lane import BoldLane, BoldLaneSettings, framewise_displacement
-from streamer.clean.bold.motion import Registration, rigid, sample, spline_coefficients
+from streamer.clean.bold.design_matrix import Condition, DesignSettings
+from streamer.clean.bold.displacement import framewise_displacement, rigid
+from streamer.clean.bold.lane import BoldLane, BoldLaneSettings
+from streamer.clean.bold.maps import MapSettings
+from streamer.clean.bold.registration import Registration
+from streamer.clean.bold.signal.region_signal import RegionSignal, RegionSignalSettings
+from streamer.clean.bold.spline import sample, spline_coefficients
 from streamer.errors import FormatError
 from streamer.formats.dicom import read_dicom
 from streamer.messages import Flag, SessionTime, Volume
@@ -46,8 +51,23 @@ def volume(index, data=None, moved=None, **changes):
     return replace(whole, **changes)
 
 
-def lane(baseline=None, reference=None, **settings):
-    return BoldLane(BoldLaneSettings(**settings), labels(), AFFINE, NAMES, reference, baseline)
+class Cleaned:
+    """The lane with the region signal behind it."""
+
+    def __init__(self, bold, signal):
+        self.bold, self.signal = bold, signal
+
+    def __call__(self, volume):
+        return self.signal(self.bold(volume))
+
+
+def lane(reference=None, **settings):
+    return BoldLane(BoldLaneSettings(**settings), labels(), AFFINE, NAMES, reference)
+
+
+def cleaned(baseline=None, correct_motion=True, **settings):
+    given = None if baseline is None else baseline.astype(float)
+    return Cleaned(lane(correct_motion=correct_motion), RegionSignal(RegionSignalSettings(**settings), 2, given))
 
 
 def raised(percent):
@@ -57,7 +77,7 @@ def raised(percent):
 
 
 def test_the_first_seconds_make_the_baseline():
-    bold = lane(baseline_s=10.0, drift_tau_s=0)
+    bold = cleaned(baseline_s=10.0, drift_tau_s=0)
     frames = [bold(volume(k)) for k in range(5)]
     assert all(np.isnan(frame.regions).all() for frame in frames)
     assert all(frame.flags == Flag.WARMING | Flag.UNCALIBRATED for frame in frames)
@@ -70,21 +90,21 @@ def test_the_first_seconds_make_the_baseline():
 
 def test_a_calibrated_baseline_holds_from_the_first_volume():
     means = np.array([HEAD[labels() == k].mean() for k in (1, 2)], np.float32)
-    frame = lane(baseline=means)(volume(0, raised(-1.5)))
+    frame = cleaned(baseline=means)(volume(0, raised(-1.5)))
     assert frame.flags == Flag.NONE
     np.testing.assert_allclose(frame.regions, [-1.5, 0.0], atol=0.05)
 
 
 def test_slow_drift_leaves_the_signal_and_a_block_stays_in_it():
     means = np.array([HEAD[labels() == k].mean() for k in (1, 2)], np.float32)
-    fixed, following = lane(baseline=means, drift_tau_s=0), lane(baseline=means, drift_tau_s=100)
+    fixed, following = cleaned(baseline=means, drift_tau_s=0), cleaned(baseline=means, drift_tau_s=100)
     drift = [HEAD * (1 + 0.0002 * k) for k in range(250)]
     plain = [fixed(volume(k, data)).regions[1] for k, data in enumerate(drift)]
     followed = [following(volume(k, data)).regions[1] for k, data in enumerate(drift)]
     assert plain[-1] == pytest.approx(4.98, abs=0.05)
     # a ramp of 0.01 %/s lags by one time constant
     assert followed[-1] == pytest.approx(1.0, abs=0.15)
-    block = lane(baseline=means, drift_tau_s=100)
+    block = cleaned(baseline=means, drift_tau_s=100)
     up = [block(volume(k, raised(2.0))).regions[0] for k in range(10)]
     assert up[0] == pytest.approx(2.0, abs=0.05)
     assert up[-1] > 1.6
@@ -93,7 +113,7 @@ def test_slow_drift_leaves_the_signal_and_a_block_stays_in_it():
 def test_a_sudden_move_is_measured_flagged_and_corrected():
     means = np.array([HEAD[labels() == k].mean() for k in (1, 2)], np.float32)
     moved = rigid(np.array([0.9, -0.6, 0.5]), np.deg2rad([0.8, -0.5, 0.6]))
-    corrected, in_place = lane(baseline=means), lane(baseline=means, correct_motion=False)
+    corrected, in_place = cleaned(baseline=means), cleaned(baseline=means, correct_motion=False)
     results = []
     for bold in (corrected, in_place):
         bold(volume(0))
@@ -126,11 +146,12 @@ def test_motion_is_measured_against_the_given_reference():
 
 
 def test_without_labels_there_is_one_region_of_the_brain():
-    bold = BoldLane(BoldLaneSettings(baseline_s=2.0), None, None, ())
-    bold(volume(0))
+    bold = BoldLane(BoldLaneSettings(), None, None, ())
+    before = bold(volume(0))
     frame = bold(volume(1, HEAD * 1.01))
     assert bold.names == ("brain",)
-    np.testing.assert_allclose(frame.regions, [1.0], atol=0.05)
+    np.testing.assert_allclose(frame.means / before.means, [1.01], atol=5e-4)
+    np.testing.assert_array_equal(frame.tissue, [np.nan, np.nan, frame.means[0]])
     assert bold.coverage == {"brain": 1.0}
 
 
@@ -159,7 +180,7 @@ def test_a_region_that_is_mostly_outside_is_nan():
     ],
 )
 def test_a_volume_that_does_not_belong_is_refused_and_the_run_goes_on(changes, message):
-    steady, disturbed = lane(baseline_s=4.0), lane(baseline_s=4.0)
+    steady, disturbed = cleaned(baseline_s=4.0), cleaned(baseline_s=4.0)
     for bold in (steady, disturbed):
         for k in range(3):
             bold(volume(k))
@@ -172,7 +193,7 @@ def test_a_volume_that_does_not_belong_is_refused_and_the_run_goes_on(changes, m
 
 def test_a_late_volume_is_flagged_and_leaves_the_state_alone():
     means = np.array([HEAD[labels() == k].mean() for k in (1, 2)], np.float32)
-    steady, disturbed = lane(baseline=means), lane(baseline=means)
+    steady, disturbed = cleaned(baseline=means), cleaned(baseline=means)
     for k in (0, 1, 3):
         steady(volume(k))
         disturbed(volume(k))
@@ -185,7 +206,7 @@ def test_a_late_volume_is_flagged_and_leaves_the_state_alone():
 
 
 def test_a_new_series_begins_a_new_run():
-    bold = lane(baseline_s=4.0, drift_tau_s=0)
+    bold = cleaned(baseline_s=4.0, drift_tau_s=0)
     first = [bold(volume(k)) for k in range(4)]
     assert np.isfinite(first[-1].regions).all()
     again = [bold(volume(k, raised(5.0), series="s4")) for k in range(3)]
@@ -194,8 +215,8 @@ def test_a_new_series_begins_a_new_run():
     # against the new run's own baseline
     assert again[2].regions[0] == pytest.approx(0.0, abs=0.05)
     assert again[0].fd == 0.0
-    assert bold.reference is not None
-    np.testing.assert_array_equal(bold.reference[0], volume(0).data)
+    assert bold.bold.reference is not None
+    np.testing.assert_array_equal(bold.bold.reference[0], volume(0).data)
     straggler = bold(volume(4))
     assert straggler.flags & Flag.LATE
     assert bold(volume(3, raised(5.0), series="s4")).regions[0] == pytest.approx(0.0, abs=0.05)
@@ -203,7 +224,7 @@ def test_a_new_series_begins_a_new_run():
 
 def test_a_given_baseline_holds_in_every_run():
     means = np.array([HEAD[labels() == k].mean() for k in (1, 2)], np.float32)
-    bold = lane(baseline=means)
+    bold = cleaned(baseline=means)
     for k in range(5):
         bold(volume(k, raised(3.0)))
     frame = bold(volume(0, raised(3.0), series="s4"))
@@ -223,6 +244,71 @@ def test_a_volume_that_cannot_be_registered_is_flagged_and_keeps_the_last_place(
     np.testing.assert_allclose(bold(volume(3)).motion, np.zeros(6), atol=1e-3)
 
 
+def test_slices_are_told_with_the_first_frame_of_a_series():
+    bold = lane()
+    timed = {"slice_times": tuple(0.1 * k for k in range(SHAPE[2]))}
+    first, second = bold(volume(0, **timed)), bold(volume(1, **timed))
+    assert first.slices.shape == (3, SHAPE[2])
+    np.testing.assert_allclose(first.slices[0], timed["slice_times"], rtol=1e-6)
+    expected = np.zeros(SHAPE[2])
+    expected[7:10] = 1 / 3
+    np.testing.assert_allclose(first.slices[1:], [expected, expected], atol=1e-6)
+    assert second.slices.size == 0
+    assert bold(volume(0, series="s4", **timed)).slices.size
+    assert lane()(volume(0)).slices.size == 0
+
+
+def test_what_changes_within_the_head_is_told():
+    bold = lane()
+    assert np.isnan(bold(volume(0)).dvars)
+    assert bold(volume(1)).dvars == pytest.approx(0.0, abs=1e-3)
+    raised_head = bold(volume(2, HEAD * 1.02))
+    assert raised_head.dvars == pytest.approx(2.0, abs=0.2)
+    assert 0 <= raised_head.residual < 0.05
+    # what came between is not known
+    assert np.isnan(bold(volume(4)).dvars)
+
+
+def test_tissue_means_are_of_the_given_image():
+    image = np.where(np.percentile(HEAD, 97) < HEAD, 1, 0).astype(np.int16)
+    image[9:13, 13:18, 7:10] = 2
+    bold = BoldLane(BoldLaneSettings(), labels(), AFFINE, NAMES, tissue=(image, AFFINE))
+    data = np.rint(HEAD)
+    expected = [data[image == 1].mean(), data[image == 2].mean()]
+    np.testing.assert_allclose(bold(volume(0)).tissue[:2], expected, rtol=1e-3)
+
+
+def test_smoothing_spreads_a_region_over_its_surroundings():
+    plain, smooth = lane(), lane(smooth_mm=12.0)
+    change = []
+    for bold in (plain, smooth):
+        before = bold(volume(0)).means
+        change.append(bold(volume(1, raised(10.0))).means[0] / before[0])
+    assert change[0] == pytest.approx(1.10, abs=0.005)
+    assert 1.01 < change[1] < 1.08
+
+
+def test_maps_show_where_the_task_is():
+    task = Condition(name="task", onsets_s=(20.0, 60.0, 100.0), durations_s=(20.0,))
+    design = DesignSettings(motion=0, tissue=(), drift_cutoff_s=0, conditions=(task,))
+    bold = lane(maps=MapSettings(enabled=True, design=design))
+    rng = np.random.default_rng(5)
+    for k in range(65):
+        on = any(start + 6 <= 2 * k < start + 26 for start in task.onsets_s)
+        noisy = (raised(2.0) if on else HEAD) + rng.normal(0, 4, SHAPE) * (HEAD > 100)
+        bold(volume(k, noisy))
+    (maps,) = bold.maps.images.values()
+    np.testing.assert_array_equal(bold.maps.affine, AFFINE)
+    assert set(maps) == {"mean", "tsnr", "t_task", "percent_task"}
+    inside = labels() == 1
+    assert maps["t_task"].shape == SHAPE
+    assert np.median(maps["t_task"][inside]) > 5
+    assert abs(np.nanmedian(maps["t_task"][labels() == 2])) < 2
+    assert np.median(maps["percent_task"][inside]) == pytest.approx(2.0, abs=0.5)
+    assert np.isnan(maps["mean"][0, 0, 0])
+    assert lane().maps.images == {}
+
+
 def test_equal_volumes_give_equal_frames():
     first, second = lane(), lane()
     second.warm_up()
@@ -233,8 +319,6 @@ def test_equal_volumes_give_equal_frames():
 
 
 def test_settings_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="baseline of shape"):
-        lane(baseline=np.ones(3, np.float32))
     with pytest.raises(ValueError, match="expected a name for each"):
         BoldLane(BoldLaneSettings(), labels(), AFFINE, ("left",))
     with pytest.raises(ValueError, match="belong together"):

@@ -117,7 +117,7 @@ def test_several_volumes_in_a_file_are_refused():
     header = pydicom.dcmread(io.BytesIO(whole()))
     groups = header.PerFrameFunctionalGroupsSequence
     groups[4].PlanePositionSequence = groups[0].PlanePositionSequence
-    with pytest.raises(FormatError, match="one volume a file"):
+    with pytest.raises(FormatError, match="several frames lie in one place"):
         read_dicom(saved(header), "series.dcm")
     header = pydicom.dcmread(io.BytesIO(whole()))
     header.PerFrameFunctionalGroupsSequence[4].FrameContentSequence[0].TemporalPositionIndex = 9

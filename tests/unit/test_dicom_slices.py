@@ -196,7 +196,7 @@ def test_several_slices_at_a_time_leave_the_protocols_order_without_meaning():
         ("Philips", {"ImageType": ["ORIGINAL", "PRIMARY", "PHASE MAP", "P", "FFE"]}, "phase"),
         ("Philips", {"ImageType": ["ORIGINAL", "PRIMARY", "R_FFE", "R", "FFE"]}, "real part"),
         ("GE", {"ImageType": ["DERIVED", "PRIMARY"]}, "derived"),
-        ("GE", {"EchoNumbers": 2}, "later echo"),
+        ("GE", {"EchoNumbers": 2}, "echo 2, expected echo 1"),
         ("GE", {"Manufacturer": "Somebody"}, "unknown vendor"),
     ],
 )

@@ -134,3 +134,73 @@ def test_damaged_tables_raise_nothing_but_format_errors(scan):
         except FormatError:
             outcomes.add(0)
     assert outcomes <= {0, 3}
+
+
+def rows_of(text):
+    lines = text.splitlines(keepends=True)
+    at = [k for k, line in enumerate(lines) if re.match(r"\s+\d+\s+\d+\s+\d+\s", line)]
+    return lines, at
+
+
+def test_an_export_of_version_4_is_read_as_its_successor_is(scan):
+    expected = [volume.data for volume in read_parrec(scan)]
+    lines, at = rows_of(scan.read_text())
+    for k in at:
+        # version 4 ends before the diffusion columns
+        lines[k] = " ".join(lines[k].split()[:41]) + "\n"
+    later = ("diffusion values", "gradient orients", "Number of label types")
+    kept = (line for line in lines if line.startswith("#") or not any(key in line for key in later))
+    scan.write_text("".join(kept).replace("V4.2", "V4"))
+    series = read_parrec(scan)
+    assert (series.tr, series.indices, series.problems) == (2.0, (0, 1, 2), ())
+    for k, data in enumerate(expected):
+        np.testing.assert_array_equal(series[k].data, data)
+
+
+def doubled(scan, change, **general):
+    """Write every image a second time, its row changed; the copy's values are the first one's plus 1000."""
+    text = scan.read_text()
+    for key, value in general.items():
+        text = re.sub(rf"(Max. number of {key}\s*:\s*)\d+", rf"\g<1>{value}", text)
+    lines, at = rows_of(text)
+    copies = []
+    for k in at:
+        fields = lines[k].split()
+        fields[6] = str(int(fields[6]) + len(at))
+        copies.append("  " + " ".join(change(fields)) + "\n")
+    lines[at[-1] + 1 : at[-1] + 1] = copies
+    scan.write_text("".join(lines))
+    rec = scan.with_suffix(".REC")
+    values = np.fromfile(rec, "<i2")
+    rec.write_bytes(np.concatenate([values, values + 1000]).astype("<i2").tobytes())
+
+
+def test_phases_among_the_magnitudes_are_left_out(scan):
+    expected = [volume.data for volume in read_parrec(scan)]
+
+    def phase(fields):
+        fields[4], fields[11] = "3", "-3142.00"
+        return fields
+
+    doubled(scan, phase)
+    series = read_parrec(scan)
+    assert "images of type 3 beside those of type 0 (the magnitude) are left out" in series.problems
+    for k, data in enumerate(expected):
+        np.testing.assert_array_equal(series[k].data, data)
+
+
+def test_one_echo_of_several_is_taken_and_another_can_be_chosen(scan):
+    stored = [read_parrec(scan).stored(k) for k in range(3)]
+
+    def second(fields):
+        fields[1] = "2"
+        return fields
+
+    doubled(scan, second, echoes=2)
+    for echo, more in ((1, 0), (2, 1000)):
+        series = read_parrec(scan, echo=echo)
+        assert f"echoes 1, 2: echo {echo} is taken" in series.problems
+        for k, data in enumerate(stored):
+            np.testing.assert_array_equal(series.stored(k), data + more)
+    with pytest.raises(FormatError, match="echo 1, 2, expected echo 3"):
+        read_parrec(scan, echo=3)

@@ -16,7 +16,7 @@ from tests.unit.dicom_files import GRID, enhanced_file, slice_file
 AFFINE = np.array([[-3.0, 0, 0, 10], [0, 3, 0, -10], [0, 0, 4, -8], [0, 0, 0, 1]])
 BLANK = "acquisition times are blank in 3 of 3 volumes"
 OF_SERIES = "acquisition times are those of the series, none is its volumes' own"
-LEFT_OUT = "2 files left out (88972158, 88972169): not an MR image (SOP class 1.2.840.10008.5.1.4.1.1.88.22)"
+LEFT_OUT = "2 files left out (88972158, 88972169): not an MR image (structured report)"
 TWICE = "volume 10 is there twice (001_000013_000000.dcm, 001_000013_000010.dcm): one is left out"
 CUT = "trunc_001_000013_000005.dcm: 145082 of 294912 bytes of pixels: left out"
 KNOWN = {

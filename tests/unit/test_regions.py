@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 from nibabel.affines import apply_affine
 
-from streamer.clean.bold.regions import brain_mask, coverage, place_labels, region_means, same_grid
+from streamer.clean.bold.regions import (
+    brain_mask,
+    coverage,
+    mirrored_grid,
+    place_labels,
+    place_spheres,
+    region_means,
+    same_grid,
+)
 from streamer.errors import FormatError
 
 AFFINE = np.array([[-3.0, 0, 0, 30], [0, 3, 0, -30], [0, 0, 4, -20], [0, 0, 0, 1]])
@@ -81,3 +89,43 @@ def test_the_brain_is_what_is_bright():
     volume = np.full((10, 10, 10), 20, np.uint16)
     volume[3:7, 3:7, 3:7] = 900
     assert brain_mask(volume).sum() == 64
+
+
+def test_a_flipped_header_is_no_other_storage():
+    oblique = AFFINE.copy()
+    oblique[:3, :3] = AFFINE[:3, :3] @ np.array([[1, 0, 0], [0, 0.95, -0.3], [0, 0.3, 0.95]])
+    for affine in (AFFINE, oblique):
+        assert not mirrored_grid(SHAPE, affine, SHAPE, affine)
+        # stored from the other end: the same places
+        end = np.diag([-1.0, 1, 1, 1])
+        end[0, 3] = SHAPE[0] - 1
+        assert not mirrored_grid(SHAPE, affine, SHAPE, affine @ end)
+        # the sign of x in the header, with and without the offset
+        assert mirrored_grid(SHAPE, affine, SHAPE, np.diag([-1.0, 1, 1, 1]) @ affine)
+        assert mirrored_grid(SHAPE, affine, SHAPE, affine @ np.diag([-1.0, 1, 1, 1]))
+        # another position of the field of view
+        moved = affine.copy()
+        moved[:3, 3] += (4, -7, 3)
+        assert not mirrored_grid(SHAPE, affine, SHAPE, moved)
+        assert not mirrored_grid(SHAPE, affine, (10, 10, 10), np.diag([-1.0, 1, 1, 1]) @ affine)
+
+
+def test_labels_with_a_flipped_header_are_refused():
+    with pytest.raises(FormatError, match="mirror image"):
+        place_labels(two_boxes(), np.diag([-1.0, 1, 1, 1]) @ AFFINE, SHAPE, AFFINE)
+
+
+def test_spheres_hold_the_voxels_within_their_radius():
+    centres, radii = np.array([[9.0, 0, 0], [2.0, -1, 1], [0.0, 21, 8]]), np.array([8.0, 6.0, 0.5])
+    placed = place_spheres(centres, radii, SHAPE, AFFINE)
+    world = apply_affine(AFFINE, np.moveaxis(np.indices(SHAPE), 0, -1))
+    distance = np.linalg.norm(world[..., None, :] - centres, axis=-1)
+    within = np.where(distance <= radii, distance, np.inf)
+    expected = np.where(np.isfinite(within).any(axis=-1), within.argmin(axis=-1) + 1, 0)
+    expected[10, 17, 7] = 3  # smaller than a voxel
+    np.testing.assert_array_equal(placed, expected)
+    assert (placed == 1).any()
+    assert (placed == 2).any()
+    # one at the edge, one outside
+    outside = place_spheres(np.array([[30.0, -30, -20], [500.0, 0, 0]]), np.array([7.0, 7.0]), SHAPE, AFFINE)
+    assert set(np.unique(outside)) == {0, 1}

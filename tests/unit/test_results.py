@@ -88,7 +88,8 @@ def test_when_a_prediction_was_ready_does_not_change_the_file(tmp_path: Path) ->
 
 def test_tables_have_the_fields_names(tmp_path: Path) -> None:
     sink = ResultsSink(tmp_path, ["left", "right\tS1"])
-    sink.put(frame(3, 123456.7890125))
+    known = {"dvars": 1.5, "tissue": np.array([900.0, math.nan, 800.0], np.float32)}
+    sink.put(replace(frame(3, 123456.7890125), **known))
     sink.put(frame(5, None, fd=math.nan))
     sink.finish()
     regions = rows(tmp_path / "bold_regions.tsv")
@@ -99,7 +100,10 @@ def test_tables_have_the_fields_names(tmp_path: Path) -> None:
     assert regions[0]["right S1"] == "n/a"
     confounds = rows(tmp_path / "confounds.tsv")
     wanted = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z", "framewise_displacement")
-    assert tuple(confounds[0])[1:] == wanted
+    tissue = ("white_matter", "csf", "global_signal")
+    assert tuple(confounds[0])[1:] == (*wanted, "dvars", *tissue)
+    assert [confounds[0][name] for name in ("dvars", *tissue)] == ["12", "900", "n/a", "800"]
+    assert {confounds[1][name] for name in ("dvars", *tissue)} == {"n/a"}
     assert [float(confounds[0][name]) for name in wanted] == [0.1, -0.2, 0.3, 0.01, -0.02, 0.03, 0.1]
     assert confounds[1]["framewise_displacement"] == "n/a"
 

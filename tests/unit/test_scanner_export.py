@@ -9,7 +9,7 @@ from streamer.clock import stopwatch
 from streamer.formats.dicom import write_mosaic
 from streamer.formats.nifti import write_nifti
 from streamer.messages import SourceState
-from tests.unit.export_room import AFFINE, mosaic, problems, volumes
+from tests.unit.export_room import AFFINE, later, mosaic, problems, volumes
 
 
 def states(items):
@@ -49,7 +49,7 @@ def test_a_growing_file_waits_for_its_last_byte(tmp_path, export, time):
     for length in (0, 90, 1500, 3000, len(raw) - 1):
         (tmp_path / "1.dcm").write_bytes(raw[:length])
         assert not volumes(directory.poll())
-        time.now += 9.0
+        assert not problems(later(directory, time, 9))
     (tmp_path / "1.dcm").write_bytes(raw)
     found = directory.poll()
     assert [v.index for v in volumes(found)] == [0]
@@ -62,16 +62,13 @@ def test_a_file_that_stays_incomplete_is_given_up_once_and_taken_when_it_comes_a
     raw = mosaic(1)
     (tmp_path / "1.dcm").write_bytes(raw[:-10])
     assert not problems(directory.poll())
-    time.now += 9.9
-    assert not problems(directory.poll())
-    time.now += 0.2
-    (problem,) = problems(directory.poll())
+    assert not problems(later(directory, time, 9.9))
+    (problem,) = problems(later(directory, time, 0.2))
     assert problem.lost
     assert "1.dcm" in str(problem)
     assert "bytes of pixels" in str(problem)
     assert directory.counts["quarantined"] == 1
-    time.now += 60
-    assert directory.poll() == []
+    assert later(directory, time, 60) == []
     (tmp_path / "1.dcm").write_bytes(raw)
     assert [v.index for v in volumes(directory.poll())] == [0]
 
@@ -82,8 +79,7 @@ def test_a_damaged_file_is_given_up_and_the_next_is_taken(tmp_path, export, time
     (tmp_path / "1.dcm").write_bytes(np.random.default_rng(0).bytes(9000))
     (tmp_path / "2.dcm").write_bytes(mosaic(2))
     assert [v.index for v in volumes(directory.poll())] == [1]
-    time.now += 11
-    (problem,) = problems(directory.poll())
+    (problem,) = problems(later(directory, time, 11))
     assert "no DICOM preamble" in str(problem)
 
 
@@ -215,8 +211,7 @@ def test_a_real_export_with_a_double_and_a_cut_file(tmp_path, export, time, shar
     for path in [*sorted(source.glob("*.dcm")), *(source / "truncated").iterdir()]:
         (tmp_path / path.name).write_bytes(path.read_bytes())
     found = directory.poll()
-    time.now += 11
-    given_up = directory.poll()
+    given_up = later(directory, time, 11)
     assert [v.index for v in volumes(found)] == list(range(10))
     assert directory.counts["duplicates"] == 1
     assert [problem.file for problem in problems(given_up)] == ["trunc_001_000013_000005.dcm"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.dicom_files import GRID, slice_file
-from tests.unit.export_room import mosaic, problems, volumes
+from tests.unit.export_room import later, mosaic, problems, volumes
 
 
 def test_siemens_xa_files_arrive_with_two_runs_in_one_folder(tmp_path, export, shared_data):
@@ -47,8 +47,7 @@ def test_a_slice_that_never_comes_costs_its_volume_alone(tmp_path, export, time)
     (tmp_path / "again.dcm").write_bytes(slice_file("GE", 1, 0))
     assert [v.index for v in volumes(directory.poll())] == [1]
     assert directory.counts["duplicates"] == 1
-    time.now += 11
-    (problem,) = problems(directory.poll())
+    (problem,) = problems(later(directory, time, 11))
     assert problem.lost
     assert "volume 1 of series s4-" in str(problem)
     assert "4 of 5 slices" in str(problem)

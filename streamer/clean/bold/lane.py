@@ -1,7 +1,10 @@
 """The BOLD lane: one volume in, one frame out.
 
-Head motion against the reference, region means sampled where the head is, percent signal change against a baseline
-that follows slow drift. Framewise displacement after Power et al. 2012, doi:10.1016/j.neuroimage.2011.10.018.
+::
+
+    Volume ─ registration ─ resampled onto the reference's grid ─┬─ tissue means, DVARS
+                                                                 └─ smoothing ─┬─ region means ─ BoldFrame
+                                                                               └─ voxel GLM: maps
 """
 
 from __future__ import annotations
@@ -12,33 +15,38 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import Field
 
-from streamer.clean.bold.motion import Displacement, Registration, rigid, sample, spline_coefficients
-from streamer.clean.bold.regions import brain_mask, coverage, place_labels, region_means, same_grid
+from streamer.clean.bold.displacement import Displacement, framewise_displacement
+from streamer.clean.bold.dvars import Dvars
+from streamer.clean.bold.maps import Maps, MapSettings
+from streamer.clean.bold.regions import same_grid
+from streamer.clean.bold.registration import Registration
+from streamer.clean.bold.run_space import RunSpace
+from streamer.clean.bold.spline import spline_coefficients
+from streamer.clean.bold.warm_up import warm_up_space
 from streamer.contracts import Settings
 from streamer.errors import FormatError
-from streamer.messages import F32, F64, Array, BoldFrame, Flag, SessionTime, Volume
+from streamer.messages import F32, F64, Array, BoldFrame, Flag, RunMaps, SessionTime, Volume
 
-HEAD_RADIUS_MM = 50.0
 MAX_DISPLACEMENT_MM = 30.0
 
 
 class BoldLaneSettings(Settings):
-    """How volumes become region signals."""
+    """How volumes become region means."""
 
     correct_motion: bool = True
     """False samples the regions in place; motion is measured and flagged all the same."""
     fwhm_mm: float | None = Field(default=None, gt=0, le=20)
     """Smoothing for the registration, mm; none: 8, and 5 for voxels under 2.7 mm."""
     point_step: int = Field(default=2, ge=1, le=4)
-    """Every how many voxels the registration takes a point, along each axis."""
+    """Every how many rows, along y, the registration takes points; along the other axes it takes every voxel."""
     fd_limit_mm: float = Field(default=0.5, gt=0)
     """Framewise displacement above which a volume is flagged MOTION, mm."""
-    baseline_s: float = Field(default=20.0, gt=0)
-    """Without a calibration: the first stretch of the run, whose mean is the baseline, s."""
-    drift_tau_s: float = Field(default=100.0, ge=0)
-    """Time constant with which the baseline follows slow drift, s; 0 keeps it fixed."""
+    smooth_mm: float = Field(default=0.0, ge=0, le=20)
+    """Full width of the Gaussian that volumes are smoothed with before regions and maps are taken, mm; 0 for none."""
     min_coverage: float = Field(default=0.5, ge=0, le=1)
     """Share of a region that must lie in the volumes; below it the region is NaN."""
+    maps: MapSettings = MapSettings()
+    """Voxel-wise general linear model."""
 
 
 class BoldLane:
@@ -55,8 +63,8 @@ class BoldLane:
         Names of the regions.
     reference : (array, array) or None
         Volume (x, y, z) and affine (4, 4) that motion is measured against; None takes the run's first volume.
-    baseline : array, shape (n_regions,), or None
-        Mean intensity per region at rest; None takes the first ``baseline_s`` of the run.
+    tissue : (array, array) or None
+        Image (1 white matter, 2 cerebrospinal fluid) and affine, in the reference's space.
     """
 
     def __init__(
@@ -66,7 +74,7 @@ class BoldLane:
         labels_affine: F64 | None,
         names: Sequence[str],
         reference: tuple[Array, F64] | None = None,
-        baseline: F32 | None = None,
+        tissue: tuple[Array, F64] | None = None,
     ) -> None:
         if (labels is None) != (labels_affine is None):
             raise ValueError("labels and their affine belong together: one is given, the other is not")
@@ -74,25 +82,19 @@ class BoldLane:
         self.names = tuple(names) if labels is not None else ("brain",)
         if labels is not None and int(labels.max(initial=0)) > len(self.names):
             raise ValueError(f"labels up to {int(labels.max())} with {len(self.names)} names: expected a name for each")
-        if baseline is not None and baseline.shape != (len(self.names),):
-            raise ValueError(
-                f"baseline of shape {baseline.shape}: expected one value for each of {len(self.names)} regions"
-            )
-        self._labels, self._labels_affine = labels, labels_affine
+        self._labels = None if labels is None or labels_affine is None else (labels, labels_affine)
+        self._tissue = tissue
         self._reference = reference
-        self._calibrated = baseline is not None
-        self._given: F64 | None = None if baseline is None else baseline.astype(np.float64)
-        self._baseline = self._given
-        self._settling: list[F64] = []
         self._registration: Registration | None = None
+        self._space: RunSpace | None = None
+        self._maps: Maps | None = None
+        self._done: dict[str, Mapping[str, F32]] = {}
+        self._dvars = Dvars()
         self._grid: tuple[tuple[int, ...], F64] | None = None
         self._series: list[str] = []
         self._first_index = self._last_index = 0
         self._transform: F64 | None = None
         self._parameters: F64 | None = None
-        self._coverage: F64 = np.zeros(len(self.names))
-        self._world: F64 = np.empty((4, 0))
-        self._region: Array = np.empty(0, np.int64)
         self.not_converged = 0
         """Volumes whose registration did not converge; their motion is that of the volume before."""
 
@@ -104,10 +106,18 @@ class BoldLane:
     @property
     def coverage(self) -> Mapping[str, float]:
         """Share of each region that lies in the volumes, 0..1; all 0 before the first volume."""
-        return dict(zip(self.names, (float(share) for share in self._coverage), strict=True))
+        shares = np.zeros(len(self.names)) if self._space is None else self._space.coverage
+        return dict(zip(self.names, (float(share) for share in shares), strict=True))
+
+    @property
+    def maps(self) -> RunMaps:
+        """Maps of every series so far, on the reference's grid; empty where they are switched off."""
+        affine = np.eye(4) if self._reference is None else self._reference[1]
+        return RunMaps({**self._done, **self._present_maps()}, affine)
 
     def warm_up(self) -> None:
-        """Import and run everything once on a made-up volume, so that the first real one does not wait for it."""
+        """Import, compile and run everything once on made-up volumes, so that the first real one need not wait."""
+        warm_up_space()
         shape = (32, 32, 16)
         affine = np.diag([-6.0, 6.0, 6.0, 1.0])
         distance = np.linalg.norm(np.indices(shape) - (np.array(shape)[:, None, None, None] - 1) / 2, axis=0)
@@ -118,6 +128,8 @@ class BoldLane:
         lane = BoldLane(self.settings, labels, labels_affine, ("warm-up",))
         for index in range(2):
             lane(Volume(made_up, affine, "warm-up", index, None, 1.0, (), SessionTime(math.nan)))
+        if lane._maps is not None:
+            lane._maps.glm.warm_up()
 
     def __call__(self, volume: Volume) -> BoldFrame:
         """Take the next volume.
@@ -125,10 +137,10 @@ class BoldLane:
         Returns
         -------
         frame : BoldFrame
+            ``regions`` and ``z`` are NaN: what the means say against their past is for the main process to tell.
             ``acquired`` is None: the engine knows the trigger. A volume that comes after a later one, or of a series
-            before the present one, is flagged LATE and leaves the baseline and the motion trace alone. A new series
-            begins a new run: motion is measured against the same reference, a baseline that was not given is taken
-            anew.
+            before the present one, is flagged LATE and leaves the motion trace and the maps alone. A new series begins
+            a new run: motion is measured against the same reference.
 
         Raises
         ------
@@ -138,19 +150,23 @@ class BoldLane:
         """
         self._check(volume)
         coefficients = spline_coefficients(volume.data)
-        if self._registration is None:
-            self._start(volume)
-        assert self._registration is not None
+        registration, space = self._ready(volume)
+        slices = np.empty(0, np.float32)
         if volume.series not in self._series:
             self._begin_run(volume)
+            if len(volume.slice_times) == space.shares.shape[1]:
+                slices = np.vstack([volume.slice_times, space.shares]).astype(np.float32)
         late = volume.series != self._series[-1] or (volume.index <= self._last_index and self._parameters is not None)
-        found = self._registration(coefficients, volume.affine, self._transform)
+        found = registration(coefficients, volume.affine, self._transform)
         usable = found.converged and bool(np.abs(found.transform[:3, 3]).max() <= MAX_DISPLACEMENT_MM)
         transform = found.transform if usable else (np.eye(4) if self._transform is None else self._transform)
         parameters = Displacement(transform, 0.0, 0, converged=True).parameters
-        before = parameters if self._parameters is None else self._parameters
-        fd = framewise_displacement(before, parameters)
-        means = self._means(coefficients, volume.affine, transform)
+        fd = framewise_displacement(parameters if self._parameters is None else self._parameters, parameters)
+        there = transform if self.settings.correct_motion else np.eye(4)
+        values, smooth = space(coefficients, registration.matrix(there, volume.affine))
+        means = space.means(smooth)
+        means[space.coverage < self.settings.min_coverage] = np.nan
+        tissue = space.tissue(values)
 
         flags = volume.flags
         if not usable:
@@ -158,19 +174,24 @@ class BoldLane:
             flags |= Flag.MOTION
         if fd > self.settings.fd_limit_mm:
             flags |= Flag.MOTION
-        if not self._calibrated:
-            flags |= Flag.UNCALIBRATED
+        dvars = math.nan
         if late:
             flags |= Flag.LATE
-        change = self._change(means, volume, flags)
-        if self._baseline is None:
-            flags |= Flag.WARMING
-        if not late:
+        else:
+            if volume.index != self._last_index + 1:
+                self._dvars.reset()
+            dvars = self._dvars(values[space.head])
+            if self._maps is not None:
+                number = volume.index - self._first_index
+                moved = bool(flags & Flag.MOTION)
+                middle_s = (number + 0.5) * volume.tr
+                self._maps(smooth[space.head], number, middle_s, parameters, tissue, moved=moved)
             self._transform, self._parameters, self._last_index = transform, parameters, volume.index
+        unknown = np.full(len(self.names), np.nan, np.float32)
         return BoldFrame(
             index=volume.index,
             series=volume.series,
-            regions=change,
+            regions=unknown,
             means=means.astype(np.float32),
             motion=parameters,
             fd=fd,
@@ -179,6 +200,11 @@ class BoldLane:
             received=volume.received,
             flags=flags,
             onset=volume.onset,
+            z=unknown,
+            dvars=dvars,
+            tissue=tissue,
+            residual=found.rms if math.isfinite(found.rms) else math.nan,
+            slices=slices,
         )
 
     def _check(self, volume: Volume) -> None:
@@ -196,60 +222,29 @@ class BoldLane:
         if not data.size or float(data.max()) <= 0.0 or data.max() == data.min():
             raise FormatError(f"volume {volume.index} has no signal")
 
-    def _start(self, volume: Volume) -> None:
-        reference, affine = self._reference or (volume.data, volume.affine)
-        registration = Registration(reference, affine, self.settings.fwhm_mm, self.settings.point_step)
-        shape = (reference.shape[0], reference.shape[1], reference.shape[2])
-        if self._labels is None or self._labels_affine is None:
-            placed, share = brain_mask(reference), np.ones(1)
-        else:
-            placed = place_labels(self._labels, self._labels_affine, shape, affine)
-            share = coverage(self._labels, self._labels_affine, len(self.names), shape, affine)
-        index = np.nonzero(placed)
-        self._world = registration.world(index)
-        self._region = placed[index].astype(np.int64) - 1
-        self._coverage = share
-        self._registration, self._reference = registration, (reference, affine)
-        self._grid = (tuple(volume.data.shape), volume.affine)
+    def _ready(self, volume: Volume) -> tuple[Registration, RunSpace]:
+        if self._registration is None or self._space is None:
+            reference, affine = self._reference or (volume.data, volume.affine)
+            registration = Registration(reference, affine, self.settings.fwhm_mm, self.settings.point_step)
+            self._space = RunSpace(
+                reference, affine, self._labels, len(self.names), self._tissue, self.settings.smooth_mm
+            )
+            self._registration, self._reference = registration, (reference, affine)
+            self._grid = (tuple(volume.data.shape), volume.affine)
+        return self._registration, self._space
 
     def _begin_run(self, volume: Volume) -> None:
+        assert self._space is not None
+        self._done.update(self._present_maps())
         self._series.append(volume.series)
         self._first_index = self._last_index = volume.index
         self._parameters = None
-        self._baseline = self._given
-        self._settling.clear()
+        self._dvars.reset()
+        if self.settings.maps.enabled:
+            self._maps = Maps(self.settings.maps, int(np.count_nonzero(self._space.head)))
 
-    def _means(self, coefficients: F32, affine: F64, transform: F64) -> F64:
-        assert self._registration is not None
-        if not self.settings.correct_motion:
-            transform = rigid(np.zeros(3), np.zeros(3))
-        voxels = self._registration.voxels(transform, self._world, affine)
-        end = np.array(coefficients.shape)[:, None] - 0.5
-        inside: Array = np.all((voxels >= -0.5) & (voxels < end), axis=0)
-        means = region_means(sample(coefficients, voxels), self._region, inside, len(self.names)).astype(np.float64)
-        means[self._coverage < self.settings.min_coverage] = np.nan
-        return means
-
-    def _change(self, means: F64, volume: Volume, flags: Flag) -> F32:
-        base = self._baseline
-        if base is None:
-            if flags & Flag.LATE:
-                return np.full(len(means), np.nan, np.float32)
-            if (volume.index - self._first_index) * volume.tr < self.settings.baseline_s or not self._settling:
-                self._settling.append(means)
-                return np.full(len(means), np.nan, np.float32)
-            self._baseline = base = np.asarray(np.mean(self._settling, axis=0), np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            change = np.where(base > 0, 100.0 * (means - base) / base, np.nan)
-        if self.settings.drift_tau_s and not flags & (Flag.MOTION | Flag.LATE):
-            gone_s = max(1, volume.index - self._last_index) * volume.tr
-            follow = 1.0 - math.exp(-gone_s / self.settings.drift_tau_s)
-            # a region that left the field of view for a while keeps its baseline
-            self._baseline = np.where(np.isfinite(means), base + follow * (means - base), base)
-        return change.astype(np.float32)
-
-
-def framewise_displacement(before: F64, now: F64) -> float:
-    """Sum of the absolute changes of six motion parameters, in mm; rotations as arcs of 50 mm radius."""
-    change = np.abs(now - before)
-    return float(change[:3].sum() + HEAD_RADIUS_MM * change[3:].sum())
+    def _present_maps(self) -> dict[str, Mapping[str, F32]]:
+        if self._maps is None or self._space is None:
+            return {}
+        image = self._space.image
+        return {self._series[-1]: {name: image(values) for name, values in self._maps.values().items()}}

@@ -1,0 +1,1 @@
+"""From region means to region signals, volume by volume: nuisance regression, despiking, % change, z. Pure."""
