@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Callable
 from enum import Enum
@@ -12,6 +13,10 @@ from typing import Annotated
 import typer
 
 from streamer.bench.figures import Figure
+
+
+FILE_WIDTH = 160
+"""Columns of a table that goes into a file."""
 
 
 class What(Enum):
@@ -62,7 +67,8 @@ def bench(
     if as_json:
         typer.echo(json.dumps({name: [figure.plain() for figure in figures] for name, figures in found.items()}))
         return
-    console = Console(highlight=False)
+    # a table that goes into a file need not fit a narrow terminal
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
     for name, figures in found.items():
         table = Table("", "measured", "", "bar", title=name, title_justify="left")
         more = [column for column in ("peer", "note") if any(getattr(figure, column) for figure in figures)]
