@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,7 +14,6 @@ from typing import Annotated
 import typer
 
 from streamer.bench.figures import Figure
-
 
 FILE_WIDTH = 160
 """Columns of a table that goes into a file."""
@@ -68,7 +68,8 @@ def bench(
         typer.echo(json.dumps({name: [figure.plain() for figure in figures] for name, figures in found.items()}))
         return
     # a table that goes into a file need not fit a narrow terminal
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
+    wide = None if sys.stdout.isatty() else max(FILE_WIDTH, shutil.get_terminal_size().columns)
+    console = Console(highlight=False, width=wide)
     for name, figures in found.items():
         table = Table("", "measured", "", "bar", title=name, title_justify="left")
         more = [column for column in ("peer", "note") if any(getattr(figure, column) for figure in figures)]

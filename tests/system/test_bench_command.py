@@ -79,7 +79,7 @@ def test_the_bold_table_as_json():
         "64×64×36: registration and resampling, median",
         "GLM, 37052 voxels, 10 regressors: a volume, median",
         "GLM, 37052 voxels, 10 regressors: largest difference from batch least squares",
-        "complete file to volume by inotify, p95",
+        "complete file to event by inotify, p95",
         "complete file to volume by listing, p95",
         "BOLD lane, first volume against the median of the rest",
         "EEG chunk due to cleaned, p99, moved by volumes",
