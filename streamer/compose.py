@@ -23,7 +23,7 @@ from streamer.formats.nifti import LabelImage
 from streamer.messages import ChannelInfo, SessionHeader
 from streamer.probe import Probe
 
-PACKAGES = ("numpy", "scipy", "pylsl", "onnxruntime", "aiomqtt", "nibabel", "pydicom", "nilearn", "pyqtgraph")
+PACKAGES = ("numpy", "scipy", "numba", "pylsl", "onnxruntime", "aiomqtt", "nibabel", "pydicom", "nilearn", "pyqtgraph")
 
 CALIBRATION = "calibration"
 """Name of a session's own copy of its calibration, in its folder."""

@@ -20,8 +20,8 @@ from streamer.broker import find_mosquitto
 from streamer.clock import LiveClock, stopwatch
 
 PACKAGES = (
-    "numpy", "scipy", "onnxruntime", "pylsl", "aiomqtt", "msgspec", "pydantic", "pydicom", "nibabel", "nilearn",
-    "pyxdf", "watchfiles", "pyqtgraph", "PySide6-Essentials",
+    "numpy", "scipy", "numba", "onnxruntime", "pylsl", "aiomqtt", "msgspec", "pydantic", "pydicom", "pynetdicom",
+    "python-gdcm", "pylibjpeg-openjpeg", "nibabel", "nilearn", "pyxdf", "watchfiles", "pyqtgraph", "PySide6-Essentials",
 )  # fmt: skip
 PYTHONS = ((3, 11), (3, 15))
 """First supported and first unsupported version."""
