@@ -95,8 +95,10 @@ def test_warming_ends_when_the_smallest_template_is_there() -> None:
     assert (flags[100 : 100 + 4 * TR] == int(Flag.WARMING)).all()
     assert not flags[100 + 4 * TR :].any()
     assert rms(out[100 + 4 * TR :]) < 1.2 * SD * np.sqrt(1 + 1 / 4)
-    # the third volume is the first that is corrected
-    assert rms(out[100 : 100 + 2 * TR]) > 30 * SD
+    # shots are known after two of 62.5 samples, and equal here; then the first volume corrects the second
+    assert rms(out[100 : 100 + 120]) > 30 * SD
+    assert rms(out[100 + 250 : 100 + TR]) < 2 * SD
+    assert rms(out[100 + TR : 100 + 2 * TR]) < 1.2 * SD * np.sqrt(1 + 1 / 1)
     assert rms(out[100 + 2 * TR : 100 + 4 * TR]) < 1.2 * SD * np.sqrt(1 + 1 / 2)
 
 

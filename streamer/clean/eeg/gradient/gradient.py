@@ -5,7 +5,7 @@
     samples ─ history ─ compare with template ─┬─ place, amplitude ─► forecast of the next volume
                  │            ▲                └─ worth of the epoch ─┐
                  │            └──────── template ◄── aligned epochs ◄─┴─ motion of the head
-                 └─ (held) ─ minus template, shifted ─ corrected
+                 └─ (held) ─ minus template, shifted; in the first volume minus the shots before ─ corrected
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from streamer.clean.eeg.gradient.anchors import TR_MAX_S, Anchors
 from streamer.clean.eeg.gradient.corrected import Corrected, GradientSettings, Span, Spoiled
 from streamer.clean.eeg.gradient.learning import Learning
 from streamer.clean.eeg.gradient.position import Rhythm
+from streamer.clean.eeg.gradient.shot_bridge import ShotBridge
 from streamer.clean.eeg.gradient.template import History
 from streamer.clean.eeg.gradient.volume import Volume
 from streamer.messages import F32, F64, Flag
 
 __all__ = ["Corrected", "Gradient", "GradientSettings", "Span"]
 
-_BRIDGE = 2
-"""Epochs from which on the template is used: the next volume is the first whose begin is forecast, however late its
-trigger comes."""
+_TRUSTED = 2
+"""Epochs from which on the template tells what is artefact."""
 _LISTEN_S = 0.1
 
 
@@ -44,8 +44,8 @@ class Gradient:
 
     - without volumes (before the first trigger ever, after the last, or where the template does not fit):
       ``UNSYNCED`` while gradients are heard, nothing when it is quiet; passed uncorrected;
-    - until ``n_min`` epochs are in: ``WARMING``; two volumes pass uncorrected, from the third on what there is is
-      subtracted.
+    - until ``n_min`` epochs are in: ``WARMING``; the first volume is corrected by its own shots (`ShotBridge`), the
+      second by the first, channels that this helps; from the third on what there is is subtracted.
 
     A trigger off the beat after the sequence has stopped, or after a longer pause, starts learning anew; so does an
     artefact that the template no longer explains.
@@ -85,14 +85,14 @@ class Gradient:
             self._history, sfreq, n_channels, settings.n_max, settings.window, settings.motion_mm, settings.follow_gain
         )
         self._activity = Activity(settings.activity_v, sfreq, _LISTEN_S)
+        self._bridge = ShotBridge(self._history, self._activity, sfreq, n_channels, self._learning.block, self.hold)
         self._volume: Volume | None = None
         self._leaving: Volume | None = None
         self._spoiled = Spoiled()
         self._loose = False
         self._confirmed = 0
         self._pos: int | None = None
-        self._out = 0
-        self._first = 0
+        self._out = self._first = 0
 
     @property
     def epochs(self) -> int:
@@ -114,9 +114,9 @@ class Gradient:
     def synced(self) -> bool:
         """Whether the present samples are being corrected by a whole template."""
         volume, pos = self._volume, self._pos
-        if volume is None or pos is None or not self._corrects(volume, pos):
+        if volume is None or pos is None:
             return False
-        return self._state(volume, pos) is Flag.NONE
+        return self._trusts(volume, pos) and self._state(volume, pos) is Flag.NONE
 
     @property
     def ignored(self) -> int:
@@ -249,6 +249,8 @@ class Gradient:
             if (over or pos % self._activity.block == 0) and pos - self._first >= 2 * self._activity.block:
                 self._activity.judge(self._history, pos)
             return
+        if volume.epochs == 0 and pos > volume.base and (pos - volume.base) % self._learning.block == 0:
+            self._bridge.look(pos)
         verdict = self._learning.look(volume, pos, self._spoiled.among)
         if verdict == "silent":
             self._anchors.stop()
@@ -283,10 +285,12 @@ class Gradient:
                 stop = listens
             data = self._history.read(at, stop)
             part = out.data[at - out.first : stop - out.first]
-            if volume is not None and self._corrects(volume, at):
+            if volume is None or not self._lives(volume, at):
+                part[:] = data
+            elif volume.epochs:
                 volume.subtract(self._history, at, data, part)
             else:
-                part[:] = data
+                self._bridge.subtract(at, data, part)
             if self._keeps_taken:
                 np.subtract(data, part, out=out.taken[at - out.first : stop - out.first])
             if volume is not None and at == volume.base:
@@ -310,8 +314,8 @@ class Gradient:
         """Whether the volume goes on at ``pos``."""
         return volume.base <= pos < volume.base + self._length and (volume.dead is None or pos < volume.dead)
 
-    def _corrects(self, volume: Volume, pos: int) -> bool:
-        return volume.epochs >= _BRIDGE and self._lives(volume, pos)
+    def _trusts(self, volume: Volume, pos: int) -> bool:
+        return volume.epochs >= _TRUSTED and self._lives(volume, pos)
 
     def _state(self, volume: Volume | None, pos: int) -> Flag:
         if volume is None or not self._lives(volume, pos):
@@ -362,8 +366,8 @@ class Gradient:
 
     def _explained(self, volume: Volume) -> bool:
         """Whether the template fits what is passing."""
-        known = self._pos is not None and self._corrects(volume, self._pos)
-        return known and volume.strange == 0 and self._learning.heard()
+        pos, learning = self._pos, self._learning
+        return pos is not None and self._trusts(volume, pos) and volume.strange == 0 and learning.heard()
 
     def _begin_volume(self, sample: int, n: int, trigger: int | None) -> None:
         """Begin the volume at ``sample``, ``n`` after the last one that had a trigger."""
@@ -384,6 +388,9 @@ class Gradient:
         volume = self._learning.next_volume(old, number, sample, trigger, period, enters=enters)
         if trigger is not None:
             self._confirmed = number
+        if old.epochs == 0 and not self._bridge.heard_since(old.base):
+            # what was in it was no artefact
+            volume.helps = np.zeros(self._n_channels, np.bool_)
         self._leaving, self._volume = old, volume
         self._expect(volume)
 

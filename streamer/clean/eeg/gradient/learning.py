@@ -166,6 +166,8 @@ class Learning:
             silent, loud, strange = _count(rest, raw, self._loud_from)
             volume.silent = volume.silent + 1 if 2 * silent > self._n_channels else 0
             self._heard = 2 * loud > self._n_channels
+            if volume.epochs == 1 and (volume.helps is None or volume.helps.any()):
+                volume.helps = self._match.helps
             volume.strange = volume.strange + 1 if 2 * strange > self._n_channels else 0
             if volume.silent >= _SILENT:
                 return "silent"

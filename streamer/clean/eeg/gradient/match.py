@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamer.compiled import compiled
-from streamer.messages import F32, F64
+from streamer.messages import F32, F64, Array
 
 _XT, _TT, _ER, _RR, _EE, _XX, _DD = range(7)
 _TINY = 1e-30
@@ -74,6 +74,11 @@ class Match:
         weight = 1.0 / (np.maximum(rest, 1e-4 * s[_DD]) + _TINY)
         size = float(np.sum(weight * s[_RR]))
         return float(np.sum(weight * self._places)) / size if self.blocks and size > 0 else None
+
+    @property
+    def helps(self) -> Array:
+        """Channels from which the template takes power, bool."""
+        return np.asarray(self._sums[_EE] < self._sums[_XX])
 
     @property
     def residual(self) -> F64:

@@ -7,7 +7,7 @@ import numpy as np
 from streamer.clean.eeg.gradient.interpolate import REACH, Shift
 from streamer.clean.eeg.gradient.match import Match
 from streamer.clean.eeg.gradient.template import MARGIN, History, Template
-from streamer.messages import F32, F64
+from streamer.messages import F32, F64, Array
 
 _WORTH = 0.006
 """Samples: a place is corrected by no less."""
@@ -73,6 +73,9 @@ class Volume:
         """Blocks in a row in which subtracting made more than there was."""
         self.strange = 0
         """Blocks in a row that the template does not explain."""
+        self.helps: Array | None = None
+        """Channels that are corrected, bool: those from which a template of one epoch has taken power so far; None for
+        all."""
         self.whole = True
         """Whether it was here from its first sample on, and as the template expects it."""
         self.told: dict[int, float] = {}
@@ -121,6 +124,8 @@ class Volume:
             rows = self.rows(history, block) * self.gains
             self._scaled = block, self.shift, rows
         np.subtract(data, rows[at : at + len(data)], out=out)
+        if self.helps is not None:
+            np.copyto(out, data, where=~self.helps)
 
     def measure(self, history: History, block: int, match: Match) -> F64:
         """Compare a block that is all there; give its energies: see `Match.add`."""
