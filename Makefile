@@ -21,8 +21,8 @@ test: env system-packages
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/parity $(ARGS)
-	$(BIN)/python -m pytest tests/system $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "beside or not system" tests $(ARGS)
+	$(BIN)/python -m pytest -m "system and not beside" tests/system $(ARGS)
 
 env: .venv/.full
 

@@ -14,7 +14,7 @@ from streamer.bench.alignment import after_a_gap, fitted_samples, wrong_samples
 from streamer.bench.replay import bench_replay
 from streamer.commands.bench import What, bench
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.beside]
 
 OF_TIME = (
     "of a core", "processing of", "age of", "start-up", "registration and resampling", "a volume, median",

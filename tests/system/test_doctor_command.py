@@ -12,7 +12,7 @@ import pytest
 
 from streamer.broker import EmbeddedBroker
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.beside]
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-c", "import typer; from streamer.commands.doctor import doctor; typer.run(doctor)"]

@@ -13,7 +13,7 @@ import pytest
 import replay_data
 from tests.unit.recording_files import RECOVERED, REFUSED, pair, write_session
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.timeout(180)]
 
 SHIPPED = Path(replay_data.__file__).parent / "short"
 

@@ -10,7 +10,7 @@ import pytest
 from streamer.bench.eeg_real import TRIGGERS, RealSession, correlations, real_session
 from streamer.errors import RecordingError
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(params=TRIGGERS)

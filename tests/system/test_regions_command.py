@@ -14,7 +14,7 @@ import replay_data
 from streamer.formats.nifti import read_labels
 from streamer.formats.region_files import approved
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.timeout(180)]
 
 SHORT = Path(replay_data.__file__).parent / "short" / "task"
 

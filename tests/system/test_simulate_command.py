@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.beside]
 
 SHORT = (
     "--channels", "12", "--sfreq", "1000", "--block-s", "8", "--calibration-s", "16", "--set", "voxel_mm=[6, 6, 6]",

@@ -13,7 +13,7 @@ from streamer.config import Config, ModelSection
 from streamer.decode.card import load_card
 from streamer.simulate.session import SimulationSettings, simulate_session
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.beside]
 
 SMALL = SimulationSettings(
     seed=11, n_channels=12, sfreq=1000.0, grid=(24, 24, 8), calibration_s=32.0, n_blocks=4, block_s=8.0, gradient_v=1e-3

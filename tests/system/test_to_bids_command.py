@@ -13,7 +13,7 @@ import pytest
 import replay_data
 from streamer.simulate.session import SimulationSettings, simulate_session
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.timeout(120)]
 
 SHORT = Path(replay_data.__file__).parent / "short" / "task"
 EXPECTED_WARNINGS = {
