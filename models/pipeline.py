@@ -15,7 +15,7 @@ from models.dataset import WindowSet, joined
 from models.evaluate import evaluate
 from models.export import write_model
 from models.fusion import FusionSettings
-from models.subjects import read_subject, simulate_subject
+from models.subjects import read_subject, simulate_subject, simulated_seeds
 from models.training import Epoch, Trained, TrainSettings, train
 from streamer.config import Config
 from streamer.decode.card import (
@@ -32,8 +32,6 @@ from streamer.errors import ModelError, UsageError
 
 HELD_OUT = 0.2
 """Share of the subjects for validation, and again for the test; at least one each."""
-SEEDS_APART = 1000
-"""Seeds of simulated subjects start at this multiple of the run's seed: demo and tests use small ones."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,7 @@ def _origin(plan: Plan) -> str:
 def _windows(plan: Plan, config: Config, work: Path, scratch: Path, tell: Tell) -> dict[str, Path]:
     kept = {path.stem: path for path in plan.datasets if path.suffix == ".npz"}
     sessions = [path for path in plan.datasets if path.suffix != ".npz"]
-    seeds = [plan.training.seed * SEEDS_APART + k for k in range(1, plan.subjects + 1)]
+    seeds = simulated_seeds(plan.training.seed, plan.subjects)
     tasks = [(f"simulated-{seed}", None, seed) for seed in seeds]
     tasks += [(path.absolute().name, path, 0) for path in sessions]
     # before the long part: too few or doubled subjects

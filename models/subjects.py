@@ -18,12 +18,19 @@ from streamer.messages import Flag, Window
 from streamer.replay import open_origin, prepare
 
 CALIBRATION = "calibration"
+SEEDS_APART = 1000
+"""Seeds of simulated subjects start at this multiple of a run's seed: demo and tests use small ones."""
 EVERY = 2
 """One in this many windows is kept: neighbours share 39 of 40 parts."""
 APART_S = 60.0
 """Runs of a subject are put this far apart on the time axis."""
 UNTRUSTED = Flag.WARMING | Flag.GAP | Flag.CLOCK_STEP
 """Windows with one of these flags are left out: in the loop they never lead to a trigger either."""
+
+
+def simulated_seeds(seed: int, n: int) -> list[int]:
+    """Seeds of the ``n`` simulated subjects of a run with ``seed``."""
+    return [seed * SEEDS_APART + k for k in range(1, n + 1)]
 
 
 def read_subject(session: Path, config: Config, subject: str) -> WindowSet:
