@@ -311,10 +311,10 @@ class EegCore:
         start = None
         match = self.matcher(event, self.triggers.trains, self.triggers.newest)
         if match.onset is None:
-            acquired = SessionTime(event.received - self.settings.bold_latency_s - event.tr / 2)
+            acquired = SessionTime(event.received - self.settings.bold_latency_s - event.tr + event.after_onset_s)
             frame = replace(event, acquired=acquired, flags=event.flags | Flag.UNSYNCED)
         else:
-            acquired = SessionTime(match.onset + event.tr / 2)
+            acquired = SessionTime(match.onset + event.after_onset_s)
             frame = replace(event, acquired=acquired, flags=event.flags | match.flags)
             start = self._starts.at(match.onset, within=frame.tr / 4)
             self._tell_lane(frame, start)

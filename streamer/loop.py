@@ -138,7 +138,7 @@ class Loop:
                 counts["vetoes"] += 1
             case BoldFrame():
                 if output.acquired is not None:
-                    self.meter.add("volume_to_frame", now - output.acquired - output.tr / 2)
+                    self.meter.add("volume_to_frame", now - output.acquired + output.after_onset_s - output.tr)
             case CleanEeg():
                 counts["clean_samples"] += len(output.data)
             case Feature():

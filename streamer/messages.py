@@ -230,9 +230,16 @@ class BoldFrame:
     """Mean intensity of white matter, cerebrospinal fluid and the whole head, shape (3,); NaN where unknown."""
     residual: float = math.nan
     """Root mean square of what the registration leaves, of the mean intensity."""
+    at_s: float | None = None
+    """What its values speak of, s after the onset of the volume; None for the middle of its acquisition."""
     slices: F32 = field(default_factory=_nothing)
     """When the regions were acquired, on the first frame of a series whose volumes tell, else empty: slice times in s,
     then the share of each region's voxels in each slice, shape (1 + n_regions, n_slices)."""
+
+    @property
+    def after_onset_s(self) -> float:
+        """What its values speak of, s after the onset of the volume."""
+        return self.tr / 2 if self.at_s is None else self.at_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,7 @@ def quality_values(tally: QualityTally, core: EegCore, bold: BoldCore | None = N
         values["bold"] |= {
             "refused": bold.refused,
             "not_converged": bold.lane.not_converged,
+            "slice_times_unknown": bold.lane.untimed,
             "coverage": {name: round(share, 4) for name, share in bold.lane.coverage.items()},
         }
     timing = {name: value if math.isfinite(value) else None for name, value in core.timing().items()}

@@ -2,15 +2,16 @@
 
 ::
 
-    Volume ─ registration ─ resampled onto the reference's grid ─┬─ tissue means, DVARS
-                                                                 └─ smoothing ─┬─ region means ─ BoldFrame
-                                                                               └─ voxel GLM: maps
+    Volume ─ slice timing ─ registration ─ resampled to the reference ─┬─ tissue means, DVARS
+                                                                       └─ smoothing ─┬─ region means ─ BoldFrame
+                                                                                     └─ voxel GLM: maps
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -21,6 +22,7 @@ from streamer.clean.bold.maps import Maps, MapSettings
 from streamer.clean.bold.regions import same_grid
 from streamer.clean.bold.registration import Registration
 from streamer.clean.bold.run_space import RunSpace
+from streamer.clean.bold.slice_timing import SliceTiming
 from streamer.clean.bold.spline import spline_coefficients
 from streamer.clean.bold.warm_up import warm_up_space
 from streamer.contracts import Settings
@@ -39,6 +41,9 @@ class BoldLaneSettings(Settings):
     """Smoothing for the registration, mm; none: 8, and 5 for voxels under 2.7 mm."""
     point_step: int = Field(default=2, ge=1, le=4)
     """Every how many rows, along y, the registration takes points; along the other axes it takes every voxel."""
+    slice_timing: Literal["off", "linear"] = "off"
+    """``linear`` brings every slice to the beginning of its volume, between this volume and the one before; region
+    signals then speak of that time, and heart and breath are not regressed out of them."""
     fd_limit_mm: float = Field(default=0.5, gt=0)
     """Framewise displacement above which a volume is flagged MOTION, mm."""
     smooth_mm: float = Field(default=0.0, ge=0, le=20)
@@ -90,6 +95,7 @@ class BoldLane:
         self._maps: Maps | None = None
         self._done: dict[str, Mapping[str, F32]] = {}
         self._dvars = Dvars()
+        self._slice_timing = SliceTiming() if settings.slice_timing == "linear" else None
         self._grid: tuple[tuple[int, ...], F64] | None = None
         self._series: list[str] = []
         self._first_index = self._last_index = 0
@@ -108,6 +114,11 @@ class BoldLane:
         """Share of each region that lies in the volumes, 0..1; all 0 before the first volume."""
         shares = np.zeros(len(self.names)) if self._space is None else self._space.coverage
         return dict(zip(self.names, (float(share) for share in shares), strict=True))
+
+    @property
+    def untimed(self) -> int:
+        """Volumes whose slices could not be brought to one time, since their headers tell no slice times."""
+        return 0 if self._slice_timing is None else self._slice_timing.untimed
 
     @property
     def maps(self) -> RunMaps:
@@ -149,14 +160,14 @@ class BoldLane:
             The lane's state is as before.
         """
         self._check(volume)
-        coefficients = spline_coefficients(volume.data)
         registration, space = self._ready(volume)
         slices = np.empty(0, np.float32)
         if volume.series not in self._series:
             self._begin_run(volume)
-            if len(volume.slice_times) == space.shares.shape[1]:
+            if self._slice_timing is None and len(volume.slice_times) == space.shares.shape[1]:
                 slices = np.vstack([volume.slice_times, space.shares]).astype(np.float32)
         late = volume.series != self._series[-1] or (volume.index <= self._last_index and self._parameters is not None)
+        coefficients = spline_coefficients(volume.data if late else self._timed(volume))
         found = registration(coefficients, volume.affine, self._transform)
         usable = found.converged and bool(np.abs(found.transform[:3, 3]).max() <= MAX_DISPLACEMENT_MM)
         transform = found.transform if usable else (np.eye(4) if self._transform is None else self._transform)
@@ -184,8 +195,8 @@ class BoldLane:
             if self._maps is not None:
                 number = volume.index - self._first_index
                 moved = bool(flags & Flag.MOTION)
-                middle_s = (number + 0.5) * volume.tr
-                self._maps(smooth[space.head], number, middle_s, parameters, tissue, moved=moved)
+                time_s = number * volume.tr + self._at_s(volume)
+                self._maps(smooth[space.head], number, time_s, parameters, tissue, moved=moved)
             self._transform, self._parameters, self._last_index = transform, parameters, volume.index
         unknown = np.full(len(self.names), np.nan, np.float32)
         return BoldFrame(
@@ -204,8 +215,15 @@ class BoldLane:
             dvars=dvars,
             tissue=tissue,
             residual=found.rms if math.isfinite(found.rms) else math.nan,
+            at_s=self._at_s(volume),
             slices=slices,
         )
+
+    def _timed(self, volume: Volume) -> Array:
+        return volume.data if self._slice_timing is None else self._slice_timing(volume)
+
+    def _at_s(self, volume: Volume) -> float:
+        return volume.tr / 2 if self._slice_timing is None else 0.0
 
     def _check(self, volume: Volume) -> None:
         data = volume.data
@@ -240,6 +258,8 @@ class BoldLane:
         self._first_index = self._last_index = volume.index
         self._parameters = None
         self._dvars.reset()
+        if self._slice_timing is not None:
+            self._slice_timing.reset()
         if self.settings.maps.enabled:
             self._maps = Maps(self.settings.maps, int(np.count_nonzero(self._space.head)))
 

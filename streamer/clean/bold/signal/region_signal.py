@@ -152,7 +152,7 @@ class RegionSignal:
         self._unit = np.where(np.isfinite(self._unit) | ~(means > 0), self._unit, means)
         with np.errstate(divide="ignore", invalid="ignore"):
             values = np.where(self._unit > 0, 100.0 * (means / self._unit - 1.0), np.nan)
-        clean, level = self._nuisance(values, frame, place.elapsed_s + frame.tr / 2, retroicor, learn=learn)
+        clean, level = self._nuisance(values, frame, place.elapsed_s + frame.after_onset_s, retroicor, learn=learn)
         if place.elapsed_s < self.settings.baseline_s or not self._nuisance.trained:
             return np.full(self.n_regions, np.nan), True
         return clean / (1.0 + 0.01 * level), False
