@@ -210,24 +210,25 @@ class Config(Settings):
         return self._digest(lambda name: name not in {"quality", "maps"})
 
     def model_digest(self) -> str:
-        """Digest of what a model's inputs mean: band, rate, reference, features, windows, and how BOLD is made.
+        """Digest of what a model's inputs mean: band, rate, reference, features, windows, how region signals are made.
 
         How artefacts are taken out is not in it: a model learns what clean EEG says, and may be served EEG that was
         cleaned in another way. The participant's baseline comes from a calibration with the session's own settings.
         """
-        return self._digest(lambda name: name in {"rate_hz", "band_hz", "reference"})
+        return self._digest(lambda name: name in {"rate_hz", "band_hz", "reference", "smooth_mm", "method"})
 
     def extra_digest(self) -> str:
         """Digest of what the features beside band power are made with."""
         return preprocessing_digest(self.plain()["extra"])
 
     def _digest(self, counts: Callable[[str], bool]) -> str:
-        """Digest of what shapes windows; of the EEG lane's settings those whose name counts."""
+        """Digest of what shapes windows; of the lanes' settings those whose name counts."""
         plain = self.plain()
-        eeg = {name: value for name, value in plain["clean"]["eeg"].items() if counts(name)}
-        return preprocessing_digest(
-            {"eeg": eeg, "bold": plain["clean"]["bold"], "features": plain["features"], "windows": plain["windows"]}
-        )
+        lanes = {
+            lane: {name: value for name, value in plain["clean"][lane].items() if counts(name)}
+            for lane in ("eeg", "bold", "regions")
+        }
+        return preprocessing_digest({**lanes, "features": plain["features"], "windows": plain["windows"]})
 
 
 def parse_config(values: dict[str, Any], origin: str, base: Path) -> Config:

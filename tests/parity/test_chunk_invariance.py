@@ -138,8 +138,8 @@ def test_when_a_trigger_comes_does_not_matter_once_the_template_is_there(
     sizes: list[int], arrivals: list[float]
 ) -> None:
     rows, steps, _ = outcome(DATA, STAMPS, sizes, arrivals)
-    # five epochs are there at the begin of volume 6, and the filters have forgotten what came before by volume 8
-    after = 8 * TR / 4
+    # five epochs are there at the begin of volume 6, and the filters have forgotten what came before by volume 10
+    after = 10 * TR / 4
     np.testing.assert_array_equal(rows[rows[:, 0] >= after], USUAL[USUAL[:, 0] >= after])
     late = [key(s) for s in steps if s.index >= 40]
     assert late == [key(s) for s in STEPS if s.index >= 40]
