@@ -13,6 +13,7 @@ from streamer.bench.bold_glm import bench_glm
 from streamer.bench.bold_others import OtherPackages
 from streamer.bench.bold_real import bench_real_run
 from streamer.bench.bold_registration import bench_registration
+from streamer.bench.bold_signals import bench_region_signal
 from streamer.bench.bold_start import bench_start
 from streamer.bench.bold_truth import Head
 from streamer.bench.figures import Figure
@@ -50,6 +51,7 @@ def bench_bold(
     parts: list[tuple[float, Callable[[Progress], list[Figure]]]] = [
         (heavy, lambda tell: bench_registration(tell, head, others, quick=quick)),
         (0.2, lambda _: bench_glm(quick=quick)),
+        (0.5, lambda _: bench_region_signal(quick=quick)),
         (0.5, lambda _: bold_watch.measure(15, 2000) if quick else bold_watch.measure()),
         (0.5, lambda tell: bench_start(tell, head)),
         (1.0, lambda tell: bench_beside(tell, head, quick=quick)),

@@ -22,14 +22,13 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field, ValidationError
 
 from streamer.clock import wall_time_stamp
 from streamer.contracts import Settings
 from streamer.errors import FormatError, UsageError
 from streamer.formats.nifti import LabelImage, write_nifti
-from streamer.messages import F64, Array
+from streamer.messages import Array
 
 LABELS = "regions.nii.gz"
 TABLE = "regions.tsv"
@@ -275,8 +274,3 @@ def _row(cells: dict[str, str]) -> RegionRow:
         intensity=number("intensity"),
         offset_mm=number("offset_mm"),
     )
-
-
-def affine_of(facts: RegionFacts) -> F64:
-    """Voxel index to RAS+ mm of the set's grid, shape (4, 4)."""
-    return np.array(facts.grid.affine, np.float64)
