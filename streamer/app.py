@@ -120,7 +120,7 @@ def _keep_inputs(parts: Parts, folder: Path) -> None:
     # a replay must not depend on files that may have changed since: the session keeps its own copies
     if parts.calibration is not None:
         save_calibration(parts.calibration, folder / CALIBRATION)
-    keep_inputs(parts.bold, folder)
+    keep_inputs(parts.bold, folder, parts.calibration)
 
 
 class _Session:

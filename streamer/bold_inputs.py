@@ -10,14 +10,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from streamer.acquire.recording_tables import read_events
 from streamer.bold_core import BoldSetup
 from streamer.calibration import Calibration
-from streamer.clean.bold.design_matrix import Condition, DesignSettings
+from streamer.clean.bold.design_matrix import DesignSettings, conditions_of
 from streamer.config import Config
 from streamer.errors import ConfigError, UsageError
 from streamer.formats.nifti import LabelImage, read_labels, read_nifti, write_labels, write_nifti
 from streamer.formats.region_files import REFERENCE, TABLE, approved, is_region_set
-from streamer.formats.tables import TableEvent, read_markers_table
 from streamer.messages import F64, Array
 
 _REGIONS = "regions.nii.gz"
@@ -66,12 +66,13 @@ def _read(path: Path) -> tuple[Array, F64]:
     return image.data, image.affine
 
 
-def keep_inputs(setup: BoldSetup, folder: Path) -> None:
-    """Write a session's own copies."""
+def keep_inputs(setup: BoldSetup, folder: Path, calibration: Calibration | None = None) -> None:
+    """Write a session's own copies; a reference that is the calibration's is kept with that."""
     if setup.labels is not None:
         write_labels(setup.labels, folder / _REGIONS, folder / _REGION_NAMES)
+    kept = None if calibration is None else calibration.reference
     for image, name in ((setup.reference, _MOTION_REFERENCE), (setup.tissue, _TISSUE)):
-        if image is not None:
+        if image is not None and image is not kept:
             write_nifti(folder / name, *image)
 
 
@@ -99,13 +100,7 @@ def with_task(config: Config) -> Config:
     path = config.bold.events
     if path is None:
         return config
-    blocks: dict[str, list[TableEvent]] = {}
-    for event in read_markers_table(path).events:
-        blocks.setdefault(event.label or "task", []).append(event)
-    conditions = tuple(
-        Condition(name=name, onsets_s=tuple(e.onset_s for e in own), durations_s=tuple(e.duration_s for e in own))
-        for name, own in blocks.items()
-    )
+    conditions = conditions_of(read_events(path))
 
     def with_conditions(design: DesignSettings) -> DesignSettings:
         try:

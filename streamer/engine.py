@@ -165,8 +165,8 @@ class EegCore:
         self._sfreq = sfreq
         wanted = settings.regions.method == "glm" and settings.regions.nuisance.retroicor
         self._breath = next((i for i, c in enumerate(channels) if c.kind == "resp"), None) if wanted else None
-        self._physiology = wanted
-        self._retroicor = Retroicor(settings.retroicor, len(regions), None if self._breath is None else sfreq)
+        trace_hz = None if self._breath is None else sfreq
+        self._retroicor = Retroicor(settings.retroicor, len(regions), trace_hz) if wanted else None
         means = None if region_means is None else region_means.astype(np.float64)
         self._regions = RegionSignal(settings.regions, len(regions), means)
         self._dynamics = BoldDynamics(settings.dynamics, regions)
@@ -257,7 +257,7 @@ class EegCore:
     def _chunk(self, event: EegChunk) -> list[Output]:
         out: list[Output] = []
         for chunk in self.timeline(event):
-            if self._breath is not None:
+            if self._retroicor is not None and self._breath is not None:
                 # as it came: the lane's high-pass would distort a breath
                 self._retroicor.trace(chunk.first_sample, chunk.data[:, self._breath])
             for marker in self.triggers.chunk(chunk):
@@ -306,8 +306,6 @@ class EegCore:
         return self._decide(step.end_time)
 
     def _frame(self, event: BoldFrame) -> list[Output]:
-        if event.slices.size:
-            self._retroicor.place(event.slices[0], event.slices[1:])
         start = None
         match = self.matcher(event, self.triggers.trains, self.triggers.newest)
         if match.onset is None:
@@ -318,14 +316,16 @@ class EegCore:
             frame = replace(event, acquired=acquired, flags=event.flags | match.flags)
             start = self._starts.at(match.onset, within=frame.tr / 4)
             self._tell_lane(frame, start)
-        frame = self._regions(frame, self._heart_and_breath(start))
+        frame = self._regions(frame, self._heart_and_breath(frame, start))
         self.windows.bold(frame)
         return [frame, *self._dynamics(frame)]
 
-    def _heart_and_breath(self, start: int | None) -> F64 | None:
-        """Columns of the volume that began at sample ``start``."""
-        if not self._physiology:
+    def _heart_and_breath(self, frame: BoldFrame, start: int | None) -> F64 | None:
+        """Columns of a volume that began at sample ``start``; None where none are wanted, or nobody knows when."""
+        if self._retroicor is None:
             return None
+        if frame.slices.size:
+            self._retroicor.place(frame.slices[0], frame.slices[1:])
         for beat in self.lane.take_beats():
             self._retroicor.beat(beat)
         return None if start is None else self._retroicor(start / self._sfreq)

@@ -9,13 +9,13 @@ starts, and from mirrored ones too: what fits better mirrored than straight has 
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import map_coordinates
 from scipy.optimize import minimize
 
+from streamer.clean.bold.gaussian import convolve, gaussian_kernels
 from streamer.errors import FormatError
 from streamer.messages import F32, F64, Array
 from streamer.region_set.information import information, information_and_slope
@@ -25,7 +25,6 @@ Signs = tuple[int, int, int]
 N_BINS = 32
 _LEVELS = ((10.0, 3000), (5.0, 12000), (2.5, 40000))
 """Smoothing (full width, mm) and number of points, from coarse to fine."""
-_FWHM_TO_SIGMA = 1.0 / math.sqrt(8.0 * math.log(2.0))
 _ARM_MM = 50.0
 """Rotations, scales and shears count as the way that they move a point at this distance, mm."""
 _PITCHES = (0.0, -0.35, 0.35)
@@ -221,8 +220,7 @@ def overlap(fixed: Picture, moving: Picture, matrix: F64) -> float:
 
 
 def _smoothed(image: Picture, fwhm_mm: float) -> F32:
-    sigma = fwhm_mm * _FWHM_TO_SIGMA / np.linalg.norm(image.affine[:3, :3], axis=0)
-    return np.asarray(gaussian_filter(image.data, sigma, mode="constant"), np.float32)
+    return convolve(np.asarray(image.data, np.float32), gaussian_kernels(fwhm_mm, image.affine), mirror=False)
 
 
 def _scaled(data: F32, mask: Array) -> F32:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, generate_binary_structure, label
+from scipy.ndimage import generate_binary_structure, label
 
 from streamer.acquire.recorded_bold import BoldPart
-from streamer.acquire.recording import BlockEvent
 from streamer.acquire.recording_tables import read_events
 from streamer.acquire.recordings import open_recording
-from streamer.clean.bold.design_matrix import Condition, DesignMatrix, DesignSettings
-from streamer.clean.bold.displacement import Displacement
+from streamer.clean.bold.design_matrix import DesignMatrix, DesignSettings, conditions_of
+from streamer.clean.bold.displacement import motion_parameters
+from streamer.clean.bold.gaussian import convolve, gaussian_kernels
 from streamer.clean.bold.glm import fit_run
 from streamer.clean.bold.registration import Registration
 from streamer.clean.bold.spline import sample, spline_coefficients
@@ -24,7 +24,6 @@ from streamer.errors import RecordingError, UsageError
 from streamer.messages import F32, F64, Array
 from streamer.region_set.target import Target, bold_target
 
-_FWHM_TO_SIGMA = 1.0 / np.sqrt(8.0 * np.log(2.0))
 CLUSTER = "cluster"
 """What regions are called where no area says better."""
 _MAX_JUMP_MM = 30.0
@@ -124,7 +123,7 @@ def fit_localiser(
         DesignSettings(
             run_s=float(rows_at[-1] + bold.tr),
             tissue=(),
-            conditions=tuple(_condition(name, blocks, zero) for name in labels),
+            conditions=conditions_of(blocks, zero),
         )
     )
     rows = np.array([design.row(float(at), moved) for at, moved in zip(rows_at, motion, strict=True)])
@@ -149,22 +148,12 @@ def _times(bold: BoldPart) -> F64:
     return np.array([bold.onset_s(k) - first + bold.tr / 2 for k in range(bold.n_volumes)])
 
 
-def _condition(name: str, blocks: Sequence[BlockEvent], zero: float) -> Condition:
-    mine = [block for block in blocks if block.label == name]
-    return Condition(
-        name=name,
-        onsets_s=tuple(block.onset_s - zero for block in mine),
-        durations_s=tuple(block.duration_s for block in mine),
-    )
-
-
 def _corrected(
     bold: BoldPart, target: Target, fwhm_mm: float, progress: Callable[[float], None]
 ) -> tuple[F32, F64, Array]:
     """Brain voxels where the head is, shape (n, n_voxels); motion, shape (n, 6); what could not be registered."""
     registration = Registration(target.volume, target.affine)
     world = registration.world(np.nonzero(target.brain))
-    sigma = fwhm_mm * _FWHM_TO_SIGMA / np.linalg.norm(target.affine[:3, :3], axis=0)
     values = np.empty((bold.n_volumes, world.shape[1]), np.float32)
     motion = np.zeros((bold.n_volumes, 6))
     lost = np.zeros(bold.n_volumes, bool)
@@ -175,9 +164,9 @@ def _corrected(
         moved = registration(coefficients, volume.affine, place)
         lost[k] = not moved.converged or np.abs(moved.transform[:3, 3]).max() > _MAX_JUMP_MM
         place = place if lost[k] else moved.transform
-        motion[k] = Displacement(place, 0.0, 0, converged=True).parameters
+        motion[k] = motion_parameters(place)
         if fwhm_mm > 0:
-            coefficients = np.asarray(gaussian_filter(coefficients, sigma, mode="mirror"), np.float32)
+            coefficients = convolve(coefficients, gaussian_kernels(fwhm_mm, volume.affine), mirror=True)
         values[k] = sample(coefficients, registration.voxels(place, world, volume.affine))
         progress((k + 1) / bold.n_volumes)
     return values, motion, lost

@@ -8,10 +8,10 @@ from hypothesis.extra.numpy import arrays
 from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates, spline_filter
 
 from streamer.clean.bold.displacement import Displacement, exponential, framewise_displacement, rigid
+from streamer.clean.bold.lane import BoldLane, BoldLaneSettings
 from streamer.clean.bold.registration import Registration
 from streamer.clean.bold.resample import Resampler
 from streamer.clean.bold.spline import spline_coefficients
-from streamer.clean.bold.warm_up import warm_up_space
 from streamer.errors import FormatError
 from streamer.formats.dicom import read_dicom
 
@@ -283,7 +283,7 @@ def test_a_warm_up_leaves_nothing_to_compile(pair):
             len(normal.normal_equations.signatures)
         ]
 
-    warm_up_space()
+    BoldLane(BoldLaneSettings(), None, None, ()).warm_up()
     before = signatures()
     for image in pair:
         for stored in (image, np.asfortranarray(image), image.astype(np.float32), image.astype(">i2")):

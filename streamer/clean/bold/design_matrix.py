@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -61,6 +61,40 @@ class Condition(Settings):
         ):
             raise ValueError(f"{self.name}: onsets and durations must be finite, durations not negative")
         return self
+
+
+class Block(Protocol):
+    """A stretch of one kind."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def onset_s(self) -> float: ...
+
+    @property
+    def duration_s(self) -> float: ...
+
+
+def conditions_of(blocks: Sequence[Block], zero_s: float = 0.0) -> tuple[Condition, ...]:
+    """Make a condition of the blocks of each label, in the order of the labels.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+    zero_s : float
+        When the run began on the axis of the blocks' onsets, s.
+    """
+
+    def condition(name: str) -> Condition:
+        own = [block for block in blocks if block.label == name]
+        return Condition(
+            name=name,
+            onsets_s=tuple(block.onset_s - zero_s for block in own),
+            durations_s=tuple(block.duration_s for block in own),
+        )
+
+    return tuple(condition(name) for name in sorted({block.label for block in blocks}))
 
 
 class DesignSettings(Settings):

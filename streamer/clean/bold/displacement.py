@@ -29,10 +29,15 @@ class Displacement:
 
     @property
     def parameters(self) -> F64:
-        """Translations x, y, z in mm, rotations about x, y, z in rad (applied in this order), shape (6,)."""
-        m = self.transform
-        angles = (np.arctan2(m[2, 1], m[2, 2]), np.arcsin(np.clip(-m[2, 0], -1.0, 1.0)), np.arctan2(m[1, 0], m[0, 0]))
-        return np.array([*m[:3, 3], *angles])
+        """See :func:`motion_parameters`."""
+        return motion_parameters(self.transform)
+
+
+def motion_parameters(transform: F64) -> F64:
+    """Translations x, y, z in mm, rotations about x, y, z in rad (applied in this order), shape (6,)."""
+    m = transform
+    angles = (np.arctan2(m[2, 1], m[2, 2]), np.arcsin(np.clip(-m[2, 0], -1.0, 1.0)), np.arctan2(m[1, 0], m[0, 0]))
+    return np.array([*m[:3, 3], *angles])
 
 
 def rigid(translation: F64, rotation: F64) -> F64:

@@ -16,15 +16,15 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from streamer.clean.bold.displacement import Displacement, framewise_displacement
+from streamer.clean.bold.displacement import framewise_displacement, motion_parameters
 from streamer.clean.bold.dvars import Dvars
 from streamer.clean.bold.maps import Maps, MapSettings
 from streamer.clean.bold.regions import same_grid
 from streamer.clean.bold.registration import Registration
 from streamer.clean.bold.run_space import RunSpace
+from streamer.clean.bold.signal.volume_order import VolumeOrder
 from streamer.clean.bold.slice_timing import SliceTiming
 from streamer.clean.bold.spline import spline_coefficients
-from streamer.clean.bold.warm_up import warm_up_space
 from streamer.contracts import Settings
 from streamer.errors import FormatError
 from streamer.messages import F32, F64, Array, BoldFrame, Flag, RunMaps, SessionTime, Volume
@@ -93,12 +93,12 @@ class BoldLane:
         self._registration: Registration | None = None
         self._space: RunSpace | None = None
         self._maps: Maps | None = None
+        self._maps_of = ""
         self._done: dict[str, Mapping[str, F32]] = {}
         self._dvars = Dvars()
         self._slice_timing = SliceTiming() if settings.slice_timing == "linear" else None
         self._grid: tuple[tuple[int, ...], F64] | None = None
-        self._series: list[str] = []
-        self._first_index = self._last_index = 0
+        self._order = VolumeOrder()
         self._transform: F64 | None = None
         self._parameters: F64 | None = None
         self.not_converged = 0
@@ -128,7 +128,6 @@ class BoldLane:
 
     def warm_up(self) -> None:
         """Import, compile and run everything once on made-up volumes, so that the first real one need not wait."""
-        warm_up_space()
         shape = (32, 32, 16)
         affine = np.diag([-6.0, 6.0, 6.0, 1.0])
         distance = np.linalg.norm(np.indices(shape) - (np.array(shape)[:, None, None, None] - 1) / 2, axis=0)
@@ -162,16 +161,16 @@ class BoldLane:
         self._check(volume)
         registration, space = self._ready(volume)
         slices = np.empty(0, np.float32)
-        if volume.series not in self._series:
+        place = self._order(volume)
+        if place.begins:
             self._begin_run(volume)
             if self._slice_timing is None and len(volume.slice_times) == space.shares.shape[1]:
                 slices = np.vstack([volume.slice_times, space.shares]).astype(np.float32)
-        late = volume.series != self._series[-1] or (volume.index <= self._last_index and self._parameters is not None)
-        coefficients = spline_coefficients(volume.data if late else self._timed(volume))
+        coefficients = spline_coefficients(volume.data if place.late else self._timed(volume))
         found = registration(coefficients, volume.affine, self._transform)
         usable = found.converged and bool(np.abs(found.transform[:3, 3]).max() <= MAX_DISPLACEMENT_MM)
         transform = found.transform if usable else (np.eye(4) if self._transform is None else self._transform)
-        parameters = Displacement(transform, 0.0, 0, converged=True).parameters
+        parameters = motion_parameters(transform)
         fd = framewise_displacement(parameters if self._parameters is None else self._parameters, parameters)
         there = transform if self.settings.correct_motion else np.eye(4)
         values, smooth = space(coefficients, registration.matrix(there, volume.affine))
@@ -186,18 +185,18 @@ class BoldLane:
         if fd > self.settings.fd_limit_mm:
             flags |= Flag.MOTION
         dvars = math.nan
-        if late:
+        if place.late:
             flags |= Flag.LATE
         else:
-            if volume.index != self._last_index + 1:
+            if place.gone_s > volume.tr:
+                # what came between is not known
                 self._dvars.reset()
             dvars = self._dvars(values[space.head])
             if self._maps is not None:
-                number = volume.index - self._first_index
                 moved = bool(flags & Flag.MOTION)
-                time_s = number * volume.tr + self._at_s(volume)
-                self._maps(smooth[space.head], number, time_s, parameters, tissue, moved=moved)
-            self._transform, self._parameters, self._last_index = transform, parameters, volume.index
+                time_s = place.elapsed_s + self._at_s(volume)
+                self._maps(smooth[space.head], volume.index, time_s, parameters, tissue, moved=moved)
+            self._transform, self._parameters = transform, parameters
         unknown = np.full(len(self.names), np.nan, np.float32)
         return BoldFrame(
             index=volume.index,
@@ -254,8 +253,7 @@ class BoldLane:
     def _begin_run(self, volume: Volume) -> None:
         assert self._space is not None
         self._done.update(self._present_maps())
-        self._series.append(volume.series)
-        self._first_index = self._last_index = volume.index
+        self._maps_of = volume.series
         self._parameters = None
         self._dvars.reset()
         if self._slice_timing is not None:
@@ -267,4 +265,4 @@ class BoldLane:
         if self._maps is None or self._space is None:
             return {}
         image = self._space.image
-        return {self._series[-1]: {name: image(values) for name, values in self._maps.values().items()}}
+        return {self._maps_of: {name: image(values) for name, values in self._maps.values().items()}}

@@ -46,8 +46,16 @@ class Resampler:
         volume : array of float32, shape (x, y, z)
             With x fastest in memory; NaN where the volume has nothing, and outside the mask.
         """
+        return self.image(self.values(coefficients, matrix))
+
+    def values(self, coefficients: F32, matrix: F64) -> F32:
+        """Resample one volume, at the mask's voxels alone, shape (n_voxels,), as ``np.nonzero(mask.T)`` has them."""
         values = np.empty(self._count, np.float32)
         sample_rows(padded(coefficients), matrix, self._rows, _MARGIN, values)
+        return values
+
+    def image(self, values: F32) -> F32:
+        """Put the mask's voxels on the grid, (x, y, z) with x fastest in memory; NaN elsewhere."""
         nx, ny, nz = self.shape
         if self._chosen is None:
             return values.reshape(nz, ny, nx).T

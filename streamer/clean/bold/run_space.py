@@ -86,9 +86,10 @@ class RunSpace:
         values, smooth : arrays of float32, shape (n_voxels,)
             As they are, and smoothed; NaN where the volume has nothing.
         """
-        there = self._resample(coefficients, matrix)
-        values = self._at(there)
-        return values, values if self._smoothing is None else self._at(self._smoothing(there))
+        values = self._resample.values(coefficients, matrix)
+        if self._smoothing is None:
+            return values, values
+        return values, self._at(self._smoothing(self._resample.image(values)))
 
     def means(self, values: F32) -> F64:
         """Mean of each region, shape (n_regions,); NaN for one without a voxel in view."""
@@ -106,6 +107,4 @@ class RunSpace:
         """Put values of the head's voxels, shape (n_head,), on the grid; NaN elsewhere."""
         flat = np.full(len(self.head), np.nan, np.float32)
         flat[self.head] = values
-        grid = np.full(self.mask.T.shape, np.nan, np.float32)
-        grid[self.mask.T] = flat
-        return grid.T
+        return self._resample.image(flat)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamer.messages import BoldFrame
+from streamer.messages import BoldFrame, Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class VolumeOrder:
         self._series: list[str] = []
         self._first = self._last = 0
 
-    def __call__(self, frame: BoldFrame) -> Place:
+    def __call__(self, frame: BoldFrame | Volume) -> Place:
         """Take the next volume, in the order in which they come."""
         begins = frame.series not in self._series
         if begins:
