@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from streamer.acquire.lsl import EegDescription, LslEegSource, LslMarkerSource
+from streamer.acquire.operator import Keyboard, StopFile
 from streamer.acquire.rda import RdaSource
 from streamer.acquire.recorded_events import HEARTBEAT_S, SILENT_S
 from streamer.bold_inputs import keep_inputs
@@ -43,13 +44,15 @@ from streamer.emit.results import ResultsSink
 from streamer.engine import EegCore
 from streamer.errors import UsageError
 from streamer.formats.montage import electrode_positions
-from streamer.loop import Loop
+from streamer.loop import STOPPED, Loop
 from streamer.messages import Event, Marker, SessionTime, SourceState, Tick
 from streamer.meter import Meter
 from streamer.publishing import publishing
 from streamer.session_log import MachineLock, close_log, open_log
 from streamer.summary import RunSummary, quality_values
 
+STOP_FILE = "STOP"
+"""A file of this name in the session's folder stops all triggers."""
 LAG_TICK_S = 1.0
 """Otherwise a tick a second tells the log how late the loop was."""
 QUEUE_EVENTS = 4000
@@ -141,6 +144,7 @@ class _Session:
         self.first: SessionTime | None = None
         self.last: SessionTime | None = None
         self._markers: LslMarkerSource | None = None
+        self._operators: tuple[StopFile | Keyboard, ...] = ()
         self._clean: CleanEegFile | None = None
         self._waiting: Callable[[str], None] = options.say
 
@@ -162,6 +166,12 @@ class _Session:
             # a session that was started is armed: the decision's own vetoes hold triggers back until all is well
             gate.arm()
             loop = Loop(core, self.clock, gate, sinks, recorder, self.meter)
+            self._operators = (
+                StopFile(self.folder / STOP_FILE, self.clock, lambda: gate.armed),
+                Keyboard(self.clock, self.options.say),
+            )
+            for operator in self._operators:
+                stack.push_async_callback(operator.close)
             shown = ChannelInterpolation(electrode_positions([c.name for c in core.lane.channels]))
             mqtt.publish_about(make_about(self.parts, self.name, core), shown)
             self.options.say(f"running: session {self.name}, results in {self.folder}, broker {mqtt.url}")
@@ -274,6 +284,7 @@ class _Session:
             asyncio.create_task(self._tell_health(loop, mqtt, recorder), name="health"),
             *(asyncio.create_task(self._pump(source), name=source.name) for source in sources),
         }
+        working |= {asyncio.create_task(self._pump_commands(loop, each), name=each.name) for each in self._operators}
         if self._markers is not None:
             working.add(asyncio.create_task(self._pump_markers(self._markers), name="markers"))
         everything = set(working)
@@ -299,6 +310,14 @@ class _Session:
                 self.options.say(text)
                 log.info("%s", text)
             await self.queue.put(event)
+
+    async def _pump_commands(self, loop: Loop, operator: StopFile | Keyboard) -> None:
+        async for command in operator:
+            if command.action == "stop":
+                # at once, however many events wait
+                loop.gate.disarm(STOPPED)
+            self.options.say(f"{command.action}: {command.text}")
+            await self.queue.put(command)
 
     async def _pump_markers(self, markers: LslMarkerSource) -> None:
         # markers may come later than the EEG: the loop does not wait for them

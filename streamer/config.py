@@ -28,12 +28,12 @@ from streamer.clean.bold.signal.region_signal import RegionSignalSettings
 from streamer.clean.eeg.lane_settings import EegLaneSettings
 from streamer.contracts import Settings
 from streamer.decode.card import preprocessing_digest
-from streamer.decode.decide import DecisionSettings
+from streamer.decode.decision_settings import DecisionSettings
 from streamer.decode.feature_set import FeatureSetSettings
 from streamer.decode.features import BandPowerSettings
 from streamer.emit.gate import GateSettings
 from streamer.emit.mqtt import MqttSettings
-from streamer.engine import EngineSettings
+from streamer.engine_settings import EngineSettings
 from streamer.errors import ConfigError, UsageError
 
 SCHEMA = 1

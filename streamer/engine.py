@@ -29,23 +29,24 @@ from typing import Any
 
 import numpy as np
 
-from streamer.align.eeg_time import EegTimeline, EegTimelineSettings
-from streamer.align.triggers import TriggerSettings, TriggerTrain
+from streamer.align.eeg_time import EegTimeline
+from streamer.align.triggers import TriggerTrain
 from streamer.align.volume_match import VolumeMatcher
 from streamer.align.volume_starts import VolumeStarts
-from streamer.align.windows import WindowBuilder, WindowSettings
-from streamer.clean.bold.dynamics.dynamics_set import BoldDynamics, BoldDynamicsSettings
-from streamer.clean.bold.signal.region_signal import RegionSignal, RegionSignalSettings
-from streamer.clean.bold.signal.retroicor import Retroicor, RetroicorSettings
+from streamer.align.windows import WindowBuilder
+from streamer.clean.bold.dynamics.dynamics_set import BoldDynamics
+from streamer.clean.bold.signal.region_signal import RegionSignal
+from streamer.clean.bold.signal.retroicor import Retroicor
 from streamer.clean.eeg.lane import EegLane
-from streamer.clean.eeg.lane_settings import EegLaneSettings
 from streamer.clean.eeg.ocular import OcularFit
-from streamer.contracts import Settings
 from streamer.decode.baseline import PowerBaseline, RunningBaseline, log_power
-from streamer.decode.decide import Decision, DecisionSettings
-from streamer.decode.feature_set import FeatureSet, FeatureSetSettings
-from streamer.decode.features import BandPower, BandPowerSettings, PowerStep
+from streamer.decode.bold_estimate import BoldEstimate, EstimateFit
+from streamer.decode.decide import Decision
+from streamer.decode.feature_set import FeatureSet
+from streamer.decode.features import BandPower, PowerStep
 from streamer.decode.onnx_model import FusionModel
+from streamer.decode.tangent import TANGENT
+from streamer.engine_settings import EngineSettings
 from streamer.messages import (
     F32,
     F64,
@@ -66,41 +67,8 @@ from streamer.messages import (
 )
 from streamer.probe import NoProbe, Probe
 
-
-class EngineSettings(Settings):
-    """What the EEG core is made with."""
-
-    timeline: EegTimelineSettings = EegTimelineSettings()
-    """Gaps and time stamps."""
-    triggers: TriggerSettings = TriggerSettings()
-    """Volume triggers."""
-    eeg: EegLaneSettings = EegLaneSettings()
-    """The EEG lane."""
-    features: BandPowerSettings = BandPowerSettings()
-    """Band power."""
-    windows: WindowSettings = WindowSettings()
-    """Windows."""
-    decision: DecisionSettings = DecisionSettings()
-    """From probability to trigger."""
-    extra: FeatureSetSettings = FeatureSetSettings()
-    """Features of the EEG that are given out beside the model's."""
-    regions: RegionSignalSettings = RegionSignalSettings()
-    """Region means to region signals."""
-    retroicor: RetroicorSettings = RetroicorSettings()
-    """Phases of heart beat and breath."""
-    dynamics: BoldDynamicsSettings = BoldDynamicsSettings()
-    """Features of the region signals that are given out beside the model's."""
-    tick_hz: float = 10.0
-    """Decisions per second: a whole number of feature steps each."""
-    uncalibrated_s: float = 30.0
-    """Without a calibration: length of the run's own past before the EEG counts, s."""
-    bold_first_volume: int = 0
-    """Acquisition number of the volume that belongs to the first trigger; below 0 when triggers of preparation scans
-    come before the first volume that is exported."""
-    bold_alarm_tr: float = 0.25
-    """A volume whose scanner time and trigger disagree by more than this is flagged ``MISALIGNED``, in TR."""
-    bold_latency_s: float = 0.6
-    """From the end of a volume to its arrival, s; only used while its trigger is unknown."""
+ESTIMATE = "estimate"
+"""Where the fit that guesses the BOLD stands among what was learned."""
 
 
 class EegCore:
@@ -126,6 +94,7 @@ class EegCore:
         Mean intensity of each region at rest, from a calibration run; None takes the run's first seconds.
     learned : mapping or None
         What the features beside band power learned in a calibration run; None lets them learn from the run's own past.
+        Under ``estimate`` the fit that guesses the BOLD from the EEG; without it nothing is guessed.
     """
 
     def __init__(
@@ -154,6 +123,13 @@ class EegCore:
         self.features = BandPower(settings.features, self.lane.sfreq_out, n_channels)
         names = [c.name for c in self.lane.channels]
         self._features_out = FeatureSet(settings.extra, self.lane.sfreq_out, names, learned, self.lane.phase_rad)
+        self._tangent: Feature | None = None
+        fit = (learned or {}).get(ESTIMATE) if settings.estimate.enabled else None
+        self._estimate = (
+            None
+            if fit is None
+            else BoldEstimate(settings.estimate, EstimateFit.of(fit), regions, settings.features.step_s)
+        )
         self._n_features = n_channels * len(settings.features.bands)
         self.windows = WindowBuilder(
             settings.windows,
@@ -278,7 +254,15 @@ class EegCore:
             return []
         bad = np.zeros(len(self.lane.channels), dtype=bool)
         bad[list(clean.bad)] = True
-        return self._features_out(clean, bad)
+        found = self._features_out(clean, bad)
+        self._tangent = next((each for each in reversed(found) if each.name == TANGENT), self._tangent)
+        return self._fed_back(found)
+
+    def _fed_back(self, features: list[Feature]) -> list[Feature]:
+        if self.decision is not None:
+            for feature in features:
+                self.decision.feature(feature)
+        return features
 
     def _marker(self, event: Marker) -> None:
         for marker in self.triggers.marker(event):
@@ -300,10 +284,14 @@ class EegCore:
         if self._running is not None and trusted:
             self._running.add(log_power(power))
         self.windows.eeg(step.index, power, step.end_time, step.flags, valid=trusted)
+        guess = None
+        if self._estimate is not None:
+            guess = self._estimate(step.index, log_power(power) if trusted else None, step.end_time, step.flags)
         self._probe.lap("features")
-        if (step.index + 1) % self._steps_per_tick:
-            return []
-        return self._decide(step.end_time)
+        out: list[Output] = [] if guess is None else [guess]
+        if (step.index + 1) % self._steps_per_tick == 0:
+            out.extend(self._decide(step.end_time))
+        return out
 
     def _frame(self, event: BoldFrame) -> list[Output]:
         start = None
@@ -318,7 +306,7 @@ class EegCore:
             self._tell_lane(frame, start)
         frame = self._regions(frame, self._heart_and_breath(frame, start))
         self.windows.bold(frame)
-        return [frame, *self._dynamics(frame)]
+        return [frame, *self._fed_back(self._dynamics(frame))]
 
     def _heart_and_breath(self, frame: BoldFrame, start: int | None) -> F64 | None:
         """Columns of a volume that began at sample ``start``; None where none are wanted, or nobody knows when."""
@@ -364,10 +352,8 @@ class EegCore:
         prediction = self.model(window)
         self._probe.lap("model")
         out.append(prediction)
-        decided = self.decision(prediction)
+        out.extend(self.decision(prediction))
         self._probe.lap("decide")
-        if decided is not None:
-            out.append(decided)
         return out
 
     def _window(self, end: SessionTime) -> Window:
@@ -383,7 +369,13 @@ class EegCore:
         eeg = None
         if power is not None and baseline is not None:
             eeg = self.windows.paired(baseline.z(log_power(power)))
-        return self.windows.cut(end, eeg, extra)
+        return self.windows.cut(end, eeg, extra, self._tangent_at(end))
+
+    def _tangent_at(self, end: SessionTime) -> F32:
+        newest = self._tangent
+        if newest is None or not newest.valid or end - newest.about - newest.delay_s > self.windows.age_eeg_max_s:
+            return np.empty(0, np.float32)
+        return np.array(newest.values, np.float32)
 
     def _update_state(self, window: Window) -> None:
         if window.eeg_valid and window.bold_valid:

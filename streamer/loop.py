@@ -26,6 +26,7 @@ from streamer.messages import (
     Marker,
     Output,
     Prediction,
+    Score,
     SessionTime,
     Tick,
     Trigger,
@@ -37,6 +38,10 @@ from streamer.meter import Meter
 
 REFUSED = "refused"
 """Action under which the log keeps that the gate refused a trigger: its number, a blank, the reason."""
+
+
+STOPPED = "stopped by the operator"
+"""What the gate says of a trigger after ``stop``."""
 
 
 class Journal(Protocol):
@@ -87,11 +92,22 @@ class Loop:
         if self.journal is not None:
             self.journal.record(self.number, event)
         self.number += 1
+        if isinstance(event, Command):
+            self._command(event)
         outputs = self.core.feed(event)
         self.tally.take(outputs, lambda: self.core.lane.bad_channels)
         for output in outputs:
             self._hand_out(output)
         return outputs
+
+    def _command(self, event: Command) -> None:
+        match event.action:
+            case "stop":
+                self.gate.disarm(STOPPED)
+            case "arm":
+                self.gate.arm()
+            case _:
+                pass
 
     def _count(self, event: Event) -> None:
         counts = self.meter.counts
@@ -143,6 +159,9 @@ class Loop:
                 counts["clean_samples"] += len(output.data)
             case Feature():
                 counts["features"] += 1
+                output = replace(output, ready=now)
+            case Score():
+                counts["scores"] += 1
                 output = replace(output, ready=now)
         for sink in self.sinks:
             sink.put(output)

@@ -65,6 +65,8 @@ class Flag(IntFlag):
     """The raw store could not keep up or the disk is full."""
     MISALIGNED = 8192
     """Trigger and scanner time disagree: the volume may not be the one that its trigger began."""
+    ABSTAINED = 16384
+    """The model does not know: its members disagree, or more or fewer than one class is a candidate."""
 
 
 class State(Enum):
@@ -161,7 +163,7 @@ class Command:
     """An operator's command."""
 
     action: str
-    """``arm``, ``stop`` or ``annotate``; in a log also ``refused``, the gate's own."""
+    """``arm``, ``stop``, ``annotate`` or ``recentre``; in a log also ``refused``, the gate's own."""
     text: str
     received: SessionTime
 
@@ -294,6 +296,8 @@ class Window:
     flags: Flag = Flag.NONE
     hold_eeg: float = 0.0
     """s by which the cleaning holds the EEG back: the window is at least so old when it is cut."""
+    tangent: F32 = field(default_factory=_nothing)
+    """The newest covariance of the EEG as a tangent vector, shape (n,); empty where there is none that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +321,34 @@ class Prediction:
     flags: Flag = Flag.NONE
     hold_eeg: float = 0.0
     """s by which the cleaning holds the EEG back."""
+    disagreement: float = 0.0
+    """Mutual information of the model's members, nats: what they do not agree on; 0 for a single one."""
+    candidates: tuple[str, ...] | None = None
+    """Classes that cannot be ruled out at the card's level; None where the model was not calibrated for that."""
+    ready: SessionTime | None = field(default=None, compare=False)
+    """When it was known; telemetry, so not part of equality."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What the participant is shown, at one decision."""
+
+    window: int
+    """``seq`` of the window that it was made from."""
+    level: float
+    """0..1; the neutral value where ``neutral``."""
+    axes: Mapping[str, float]
+    """0..1 per modality or source, as shown; empty where there is one only."""
+    threshold: float
+    """0..1: where a reward begins."""
+    neutral: bool
+    """Nothing that counts is known: stale or missing data, a veto, or stopped."""
+    actual: float
+    """What ``level`` would be without sham, 0..1; NaN while not known. Stored, never sent."""
+    about: SessionTime
+    expires: SessionTime
+    """After this time what is shown must be neutral."""
+    flags: Flag = Flag.NONE
     ready: SessionTime | None = field(default=None, compare=False)
     """When it was known; telemetry, so not part of equality."""
 
@@ -337,6 +369,8 @@ class Trigger:
     expires: SessionTime
     reason: str
     flags: Flag = Flag.NONE
+    source: str = "score"
+    """What asked for it: ``score``, ``phase``, ``spindle``, ``spike``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,5 +430,5 @@ class Health:
 Event = EegChunk | ClockOffset | SourceState | Tick | Command | Marker | Volume | BoldFrame
 """What may be fed to a core."""
 
-Output = CleanEeg | BoldFrame | Window | Prediction | Trigger | Veto | Feature
+Output = CleanEeg | BoldFrame | Window | Prediction | Score | Trigger | Veto | Feature
 """What a core gives back."""

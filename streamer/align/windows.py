@@ -22,6 +22,7 @@ from streamer.ring import Ring
 
 LAG_REACH_S = 12.0
 """History that covers the response to a short event and its return, s."""
+_NO_TANGENT: F32 = np.empty(0, np.float32)
 
 
 class WindowSettings(Settings):
@@ -174,7 +175,7 @@ class WindowBuilder:
         """Turn normalised steps, as ``power_steps`` gave them, into a window's EEG, shape (eeg_steps, n_features)."""
         return steps if self._mix is None else self._mix @ steps
 
-    def cut(self, end: SessionTime, eeg: F32 | None, extra: Flag = Flag.NONE) -> Window:
+    def cut(self, end: SessionTime, eeg: F32 | None, extra: Flag = Flag.NONE, tangent: F32 = _NO_TANGENT) -> Window:
         """Cut the window that ends at ``end``.
 
         Parameters
@@ -184,6 +185,8 @@ class WindowBuilder:
             Normalised EEG steps, shape (eeg_steps, n_features); None masks the EEG.
         extra : Flag
             Flags to add.
+        tangent : ndarray, float32, shape (n,)
+            The newest covariance of the EEG as a tangent vector; left out where the EEG is masked.
         """
         s = self.settings
         flags = extra
@@ -212,6 +215,7 @@ class WindowBuilder:
             bold_valid=bold is not None,
             flags=flags,
             hold_eeg=self._hold_s,
+            tangent=tangent if eeg is not None else _NO_TANGENT,
         )
         self._seq += 1
         return window

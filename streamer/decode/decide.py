@@ -1,37 +1,43 @@
-"""From probabilities to a trigger: smoothing, hysteresis, dwell, vetoes, a cap, refractory time.
+"""From probabilities to a score and a trigger: smoothing, thresholds, dwell, vetoes, caps, refractory time.
 
 ::
 
-    IDLE ──clean window── ARMED ──score ≥ on── CANDIDATE ──held for dwell, nothing vetoes── fire ── REFRACTORY ── ARMED
-      ▲ stop                ▲────score < off──────┘
+    IDLE ──clean, thresholds known── ARMED ──score ≥ on── CANDIDATE ──held for dwell, no veto── fire ── REFRACTORY ─┐
+      ▲ stop                           ▲────score < off──────┘                                                     │
+      └────────────────────────────────┴───────────────────────────────────────────────────────────────────────────┘
 
 Time is ``Prediction.about`` and nothing else, so that a replay decides as the live run did. A window with a veto flag
 restarts the dwell: what fires was seen on clean windows alone. Where time jumps back, the refractory time starts anew
-and the cap still counts every trigger: the safe output is no trigger.
+and the caps still count every trigger: the safe output is no trigger, and the safe score is the neutral one.
+
+With sham in force what is shown is not the participant's own score. The own one goes on beside it, and vetoes and caps
+hold all the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from enum import Enum
+from typing import Protocol
 
-from pydantic import Field, field_validator, model_validator
+from streamer.decode.candidate import Candidate
+from streamer.decode.decision_settings import DecisionSettings
+from streamer.decode.score_source import Axes, ScoreSource
+from streamer.decode.thresholds import Thresholds
+from streamer.decode.trigger_limits import TriggerLimits
+from streamer.messages import Feature, Flag, Prediction, Score, SessionTime, Trigger, Veto
 
-from streamer.contracts import Settings
-from streamer.messages import Flag, Prediction, SessionTime, Trigger, Veto
-
-MINUTE_S = 60.0
 VETO_EVERY_S = 1.0
 SLACK_S = 1e-6
 """Windows lie on a grid of tenths of a second, which binary fractions miss by less than this."""
+DIGITS = 5
 
 
 class DecisionState(Enum):
     """Where the decision stands."""
 
     IDLE = "IDLE"
-    """No clean window yet, or stopped by the operator."""
+    """No clean window or no threshold yet, or stopped by the operator."""
     ARMED = "ARMED"
     """Below the threshold."""
     CANDIDATE = "CANDIDATE"
@@ -40,77 +46,24 @@ class DecisionState(Enum):
     """A trigger was given a moment ago."""
 
 
-class DecisionSettings(Settings):
-    """When a trigger is given."""
+class Sham(Protocol):
+    """Replaces what the participant is shown."""
 
-    target: str = "task"
-    """The class that is rewarded."""
-    threshold_on: float = Field(default=0.7, gt=0, lt=1)
-    """Smoothed probability of the target from which it counts, 0..1."""
-    threshold_off: float = Field(default=0.55, gt=0, lt=1)
-    """Smoothed probability below which it no longer counts, 0..1; not above threshold_on."""
-    smoothing_s: float = Field(default=0.5, ge=0, le=60)
-    """Time constant of the exponential smoothing, s; 0 takes each probability as it is."""
-    dwell_s: float = Field(default=0.5, ge=0, le=60)
-    """The probability must count for this long, s."""
-    gap_s: float = Field(default=1.5, gt=0, le=60)
-    """After a pause in the predictions longer than this, s, smoothing and dwell start anew."""
-    refractory_s: float = Field(default=3.0, gt=0, le=600)
-    """No other trigger for this long, s."""
-    expires_s: float = Field(default=1.0, gt=0, le=60)
-    """A trigger may be acted on until this long after the time that it speaks of, s; what the cleaning holds the EEG
-    back is added."""
-    max_per_minute: int = Field(default=12, ge=1, le=600)
-    """Triggers in any 60 s."""
-    action: str = Field(default="feedback", min_length=1)
-    """What the trigger asks for."""
-    veto: tuple[str, ...] = (
-        "GAP",
-        "CLOCK_STEP",
-        "MOTION",
-        "WARMING",
-        "STALE",
-        "UNSYNCED",
-        "MISALIGNED",
-        "NO_EEG",
-        "NO_BOLD",
-        "BAD_CHANNELS",
-        "CLIPPED",
-        "UNCALIBRATED",
-    )
-    """Flags of a window that forbid a trigger. A session of one modality alone leaves out the other's NO_ flag."""
-
-    @field_validator("veto")
-    @classmethod
-    def _known_flags(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        known = [flag.name for flag in Flag]
-        unknown = [name for name in value if name not in known]
-        if unknown:
-            raise ValueError(f"no such flag: {', '.join(unknown)}; expected some of {', '.join(map(str, known))}")
-        return value
-
-    @model_validator(mode="after")
-    def _ordered(self) -> DecisionSettings:
-        if self.threshold_off > self.threshold_on:
-            raise ValueError(f"threshold_off {self.threshold_off} is above threshold_on {self.threshold_on}")
-        return self
-
-    def veto_flags(self) -> Flag:
-        """Give the flags that forbid a trigger as one."""
-        flags = Flag.NONE
-        for name in self.veto:
-            flags |= Flag[name]
-        return flags
+    def level(self, actual: float, at: SessionTime) -> float | None:
+        """Give the level to show (0..1) in place of the participant's own; None while there is nothing to show."""
+        ...
 
 
 class Decision:
-    """Decide on triggers, one prediction after the other.
+    """Decide, one prediction after the other.
 
     Parameters
     ----------
     settings : DecisionSettings
     classes : tuple of str
         Of the model.
+    sham : Sham, optional
+        In force for the whole session.
 
     Raises
     ------
@@ -118,35 +71,39 @@ class Decision:
         The target is not one of the classes.
     """
 
-    def __init__(self, settings: DecisionSettings, classes: tuple[str, ...]) -> None:
+    def __init__(self, settings: DecisionSettings, classes: tuple[str, ...], sham: Sham | None = None) -> None:
         if settings.target not in classes:
             raise ValueError(f"target {settings.target!r} is not a class of the model: expected {', '.join(classes)}")
         self.settings = settings
-        self._target = classes.index(settings.target)
+        self.thresholds = Thresholds(settings.adapt, settings.threshold_on, settings.threshold_off)
+        self._sham = sham
+        target = classes.index(settings.target)
+        self._source = ScoreSource(settings.source, target)
+        self._axes = Axes(settings.axes, target)
         self._veto = settings.veto_flags()
+        self._limits = TriggerLimits(settings.refractory_s, settings.max_per_minute, settings.max_per_run)
         self._score: float | None = None
         self._last: float | None = None
+        self._flags = Flag.NONE
         self._above_since: float | None = None
         self._clean_since: float | None = None
-        self._refractory_until = -math.inf
-        self._fired: deque[float] = deque(maxlen=settings.max_per_minute)
-        self._seq = 0
         self._last_veto = -math.inf
         self._seen_clean = False
         self._stopped = False
+        self._block = _Block(settings.block_s, settings.show_s)
 
     @property
     def state(self) -> DecisionState:
         """Where the decision stands after the last prediction or command."""
-        if self._stopped or not self._seen_clean:
+        if self._stopped or not self._seen_clean or not self.thresholds.ready:
             return DecisionState.IDLE
-        if self._last is not None and self._last < self._refractory_until:
+        if self._last is not None and self._limits.refractory(self._last):
             return DecisionState.REFRACTORY
         return DecisionState.ARMED if self._above_since is None else DecisionState.CANDIDATE
 
     @property
     def score(self) -> float | None:
-        """Smoothed probability of the target; None before the first prediction."""
+        """The participant's own smoothed score; None before the first."""
         return self._score
 
     def command(self, action: str) -> None:
@@ -156,40 +113,83 @@ class Decision:
         self._stopped = action == "stop"
         self._above_since = self._clean_since = None
 
-    def __call__(self, prediction: Prediction) -> Trigger | Veto | None:
-        """Take one prediction; give a trigger, the veto of one that was due (at most one a second), or nothing."""
+    def feature(self, feature: Feature) -> None:
+        """Take a feature that may be fed back."""
+        self._source.feature(feature)
+        self._axes.feature(feature)
+
+    def __call__(self, prediction: Prediction) -> list[Score | Trigger | Veto]:
+        """Take one prediction; give the score, and a trigger or the veto of one that was due (at most one a second)."""
         at = float(prediction.about)
         self._pass_time(at)
-        self._smooth(prediction.probabilities[self._target], at)
-        self._last = at
-        vetoing = prediction.flags & self._veto
-        self._seen_clean |= not vetoing
-        if at < self._refractory_until:
+        raw, source_flags = self._source(prediction)
+        flags = prediction.flags | source_flags
+        if raw is not None:
+            self._smooth(raw, at)
+        self._last, self._flags = at, flags
+        vetoing = flags & self._veto
+        clean = raw is not None and not vetoing
+        self._seen_clean |= clean
+        shown = self._score
+        if self._sham is not None:
+            shown = None if self._score is None else self._sham.level(self._score, prediction.about)
+        elif clean and self._score is not None:
+            self.thresholds.add(self._score, at)
+        out: list[Score | Trigger | Veto] = [self._show(prediction, shown, flags, clean=clean)]
+        if self.settings.mode == "trigger":
+            decided = self._decide(prediction, at, shown, vetoing, clean=clean)
+            out.extend([] if decided is None else [decided])
+        return out
+
+    def candidate(self, candidate: Candidate) -> Trigger | Veto | None:
+        """Take a trigger that something else asks for; nothing comes of it within the refractory time."""
+        at = float(candidate.about)
+        last = self._last
+        if self._limits.refractory(max(at, at if last is None else last)):
+            return None
+        reasons = self._reasons((self._flags | candidate.flags) & self._veto, at)
+        if not self._seen_clean or last is None or abs(at - last) > self.settings.gap_s:
+            reasons.append("no decision about this time")
+        window = -1
+        if reasons:
+            return self._hold(window, candidate.about, reasons)
+        seq = self._limits.fired(at)
+        return Trigger(
+            seq=seq,
+            window=window,
+            action=candidate.action,
+            level=round(min(1.0, max(0.0, candidate.level)), DIGITS),
+            about=candidate.about,
+            fire_at=candidate.fire_at,
+            expires=candidate.expires,
+            reason=candidate.reason,
+            flags=self._flags | candidate.flags,
+            source=candidate.source,
+        )
+
+    def _decide(
+        self, prediction: Prediction, at: float, shown: float | None, vetoing: Flag, *, clean: bool
+    ) -> Trigger | Veto | None:
+        if self._limits.refractory(at):
             self._above_since = self._clean_since = None
             return None
-        self._hysteresis(at, clean=not vetoing)
+        self._hysteresis(at, shown, clean=clean)
         dwell = self.settings.dwell_s - SLACK_S
         if self._above_since is None or at - self._above_since < dwell:
             return None
-        reasons = [str(flag.name) for flag in Flag if flag & vetoing]
-        if not reasons and (self._clean_since is None or at - self._clean_since < dwell):
+        if not vetoing and (self._clean_since is None or at - self._clean_since < dwell):
             return None
-        if self._stopped:
-            reasons.append("stopped by the operator")
-        if sum(at - fired < MINUTE_S for fired in self._fired) >= self.settings.max_per_minute:
-            reasons.append(f"{self.settings.max_per_minute} triggers in a minute")
-        if reasons:
-            return self._hold(prediction, at, reasons)
-        return self._fire(prediction, at)
+        reasons = self._reasons(vetoing, at)
+        if reasons or shown is None:
+            return self._hold(prediction.seq, prediction.about, reasons or ["nothing to show"])
+        return self._fire(prediction, at, shown)
 
     def _pass_time(self, at: float) -> None:
         if self._last is None:
             return
         if at < self._last:
-            # clocks were set: what is counted from the old time must not come off early
-            if self._refractory_until > -math.inf:
-                self._refractory_until = at + self.settings.refractory_s
-            self._fired = deque((min(fired, at) for fired in self._fired), maxlen=self._fired.maxlen)
+            # clocks were set
+            self._limits.back(at)
             self._last_veto = min(self._last_veto, at - VETO_EVERY_S)
         if not 0 <= at - self._last <= self.settings.gap_s:
             self._score = self._above_since = self._clean_since = None
@@ -201,49 +201,93 @@ class Decision:
         share = 1.0 - math.exp(-(at - self._last) / self.settings.smoothing_s)
         self._score += share * (probability - self._score)
 
-    def _hysteresis(self, at: float, *, clean: bool) -> None:
-        score = self._score
+    def _show(self, prediction: Prediction, shown: float | None, flags: Flag, *, clean: bool) -> Score:
+        s = self.settings
+        level = shown if clean and self.thresholds.ready else None
+        if s.mode == "intermittent":
+            level = self._block(level, float(prediction.about))
+        if self._stopped:
+            level = None
+        neutral = level is None
+        return Score(
+            window=prediction.seq,
+            level=s.neutral if level is None else round(level, DIGITS),
+            # own axes beside another's level would tell who is who
+            axes={} if neutral or self._sham is not None else self._axes(prediction, s.neutral),
+            threshold=round(self.thresholds.on, DIGITS),
+            neutral=neutral,
+            actual=math.nan if self._score is None else round(self._score, DIGITS),
+            about=prediction.about,
+            expires=SessionTime(prediction.about + s.expires_s + prediction.hold_eeg),
+            flags=flags,
+        )
+
+    def _hysteresis(self, at: float, score: float | None, *, clean: bool) -> None:
         if score is None:
             return
         if self._above_since is None:
-            if score >= self.settings.threshold_on:
+            if self.thresholds.ready and score >= self.thresholds.on:
                 self._above_since = at
-        elif score < self.settings.threshold_off:
+        elif score < self.thresholds.off:
             self._above_since = None
         if self._above_since is None or not clean:
             self._clean_since = None
         elif self._clean_since is None:
             self._clean_since = at
 
-    def _hold(self, prediction: Prediction, at: float, reasons: list[str]) -> Veto | None:
-        if at - self._last_veto < VETO_EVERY_S - SLACK_S:
-            return None
-        self._last_veto = at
-        return Veto(window=prediction.seq, reason=", ".join(reasons), about=prediction.about)
+    def _reasons(self, vetoing: Flag, at: float) -> list[str]:
+        reasons = [str(flag.name) for flag in Flag if flag & vetoing]
+        if self._stopped:
+            reasons.append("stopped by the operator")
+        return reasons + self._limits.reasons(at)
 
-    def _fire(self, prediction: Prediction, at: float) -> Trigger:
+    def _hold(self, window: int, about: SessionTime, reasons: list[str]) -> Veto | None:
+        if about - self._last_veto < VETO_EVERY_S - SLACK_S:
+            return None
+        self._last_veto = about
+        return Veto(window=window, reason=", ".join(reasons), about=about)
+
+    def _fire(self, prediction: Prediction, at: float, score: float) -> Trigger:
         s = self.settings
-        score = self._score if self._score is not None else 0.0
-        trigger = Trigger(
-            seq=self._seq,
+        seq = self._limits.fired(at)
+        self._above_since = self._clean_since = None
+        return Trigger(
+            seq=seq,
             window=prediction.seq,
             action=s.action,
-            level=round(score, 5),
+            level=round(score, DIGITS),
             about=prediction.about,
             # as soon as it is known; the deadline counts from the evidence, so that a late loop stays silent
             fire_at=prediction.about,
             expires=SessionTime(at + s.expires_s + prediction.hold_eeg),
-            reason=_reason(s, score, prediction.flags),
-            flags=prediction.flags,
+            reason=_reason(s, score, self.thresholds.on, self._flags),
+            flags=self._flags,
         )
-        self._seq += 1
-        self._fired.append(at)
-        self._refractory_until = at + s.refractory_s
-        self._above_since = self._clean_since = None
-        return trigger
 
 
-def _reason(settings: DecisionSettings, score: float, flags: Flag) -> str:
-    text = f"p({settings.target}) = {score:.3f}, above {settings.threshold_on:g} for {settings.dwell_s:g} s"
+class _Block:
+    """The mean level of a block, shown for a while after it."""
+
+    def __init__(self, block_s: float, show_s: float) -> None:
+        self._block_s = block_s
+        self._cycle_s = block_s + show_s
+        self._begin: float | None = None
+        self._sum = 0.0
+        self._n = 0
+
+    def __call__(self, level: float | None, at: float) -> float | None:
+        if self._begin is None or not 0 <= at - self._begin < self._cycle_s - SLACK_S:
+            self._begin, self._sum, self._n = at, 0.0, 0
+        if at - self._begin < self._block_s - SLACK_S:
+            if level is not None:
+                self._sum, self._n = self._sum + level, self._n + 1
+            return None
+        # what is shown speaks of the block: a veto of this moment does not hide it
+        return self._sum / self._n if self._n else None
+
+
+def _reason(settings: DecisionSettings, score: float, threshold: float, flags: Flag) -> str:
+    what = f"p({settings.target})" if not settings.source.feature else settings.source.label
+    text = f"{what} = {score:.3f}, above {round(threshold, 4):g} for {settings.dwell_s:g} s"
     names = [str(flag.name) for flag in Flag if flag & flags]
     return f"{text}; flags {', '.join(names)}" if names else text

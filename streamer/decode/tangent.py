@@ -25,6 +25,8 @@ from streamer.errors import ConfigError
 from streamer.filters import SosFilter, bandpass, sos_delay_s
 from streamer.messages import F64, Array, Feature, Flag, SessionTime
 
+TANGENT = "tangent"
+"""Name of the feature."""
 _LEAST_EIGENVALUE = 1e-9
 _DECIMALS = 6
 
@@ -252,7 +254,7 @@ class TangentVector:
         else:
             flags |= Flag.WARMING
         return Feature(
-            name="tangent",
+            name=TANGENT,
             sample=block.end_sample,
             about=SessionTime(block.end_time - self.delay_s),
             delay_s=self.delay_s,

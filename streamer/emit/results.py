@@ -3,6 +3,7 @@
 ::
 
     decisions.jsonl       one object per decision
+    scores.jsonl          one object per decision: what the participant was shown, and their own score
     triggers.jsonl        one object per trigger that left
     vetoes.jsonl          one object per trigger that was held back
     features.jsonl        one object per feature besides band power; empty when none is switched on
@@ -31,10 +32,11 @@ import msgspec
 
 from streamer.emit.file_thread import FileThread
 from streamer.errors import FormatError, RecordingError, UsageError
-from streamer.messages import BoldFrame, Feature, Flag, Output, Prediction, Trigger, Veto
+from streamer.messages import BoldFrame, Feature, Flag, Output, Prediction, Score, Trigger, Veto
 from streamer.wire import flag_names
 
 DECISIONS = "decisions.jsonl"
+SCORES = "scores.jsonl"
 TRIGGERS = "triggers.jsonl"
 VETOES = "vetoes.jsonl"
 FEATURES = "features.jsonl"
@@ -47,8 +49,8 @@ _TISSUE = ("white_matter", "csf", "global_signal")
 
 _encoder = msgspec.json.Encoder()
 
-Result = Prediction | Trigger | Veto | Feature | BoldFrame
-T = TypeVar("T", Prediction, Trigger, Veto, Feature)
+Result = Prediction | Score | Trigger | Veto | Feature | BoldFrame
+T = TypeVar("T", Prediction, Score, Trigger, Veto, Feature)
 
 
 class ResultsSink:
@@ -76,7 +78,7 @@ class ResultsSink:
 
     def __init__(self, directory: Path, regions: Sequence[str], capacity: int = 8192, *, waits: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        names = (DECISIONS, TRIGGERS, VETOES, FEATURES, BOLD_REGIONS, CONFOUNDS)
+        names = (DECISIONS, SCORES, TRIGGERS, VETOES, FEATURES, BOLD_REGIONS, CONFOUNDS)
         with ExitStack() as stack:
             try:
                 files = [stack.enter_context((directory / name).open("xb", buffering=0)) for name in names]
@@ -90,7 +92,7 @@ class ResultsSink:
 
     def put(self, item: Output) -> None:
         """Queue one result; other outputs are passed over."""
-        if isinstance(item, Prediction | Trigger | Veto | Feature | BoldFrame):
+        if isinstance(item, Prediction | Score | Trigger | Veto | Feature | BoldFrame):
             self._thread.put(type(item).__name__.lower(), item)
 
     def losses(self) -> Mapping[str, int]:
@@ -108,6 +110,8 @@ class ResultsSink:
         match item:
             case Prediction():
                 self._append(DECISIONS, _line(item))
+            case Score():
+                self._append(SCORES, _line(item))
             case Trigger():
                 self._append(TRIGGERS, _line(item))
             case Veto():
@@ -147,7 +151,7 @@ def _cell(value: float) -> str:
     return f"{value:.9g}" if math.isfinite(value) else "n/a"
 
 
-def _line(item: Prediction | Trigger | Veto | Feature) -> bytes:
+def _line(item: Prediction | Score | Trigger | Veto | Feature) -> bytes:
     values = msgspec.to_builtins(item)
     values.pop("ready", None)
     if not isinstance(item, Veto):
@@ -169,6 +173,11 @@ def read_predictions(directory: Path) -> list[Prediction]:
     before = directory / _DECISIONS_BEFORE
     path = directory / DECISIONS
     return _read(before if before.exists() and not path.exists() else path, Prediction)
+
+
+def read_scores(directory: Path) -> list[Score]:
+    """Read ``scores.jsonl``: errors as ``read_predictions``; none in a session of before scores were written."""
+    return _read(directory / SCORES, Score) if (directory / SCORES).exists() else []
 
 
 def read_triggers(directory: Path) -> list[Trigger]:
@@ -198,6 +207,8 @@ def _read(path: Path, record: type[T]) -> list[T]:
             for name in ("age_eeg", "age_bold"):
                 if name in values and values[name] is None:
                     values[name] = math.inf
+            if "actual" in values and values["actual"] is None:
+                values["actual"] = math.nan
             for name in ("values", "uncertainty"):
                 if isinstance(values.get(name), list):
                     values[name] = [math.nan if value is None else value for value in values[name]]

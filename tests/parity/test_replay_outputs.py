@@ -21,7 +21,7 @@ from streamer.acquire.recordings import open_recording
 from streamer.calibrate import calibrate_recording
 from streamer.calibration import load_calibration, save_calibration
 from streamer.config import BoldSection, Config, ModelSection
-from streamer.decode.decide import DecisionSettings
+from streamer.decode.decision_settings import DecisionSettings
 from streamer.emit.results import read_predictions
 from streamer.errors import ModelError, RecordingError, UsageError
 from streamer.messages import F32, F64, ChannelInfo, EegChunk, Flag, Tick, Volume
@@ -35,7 +35,7 @@ SMALL = SimulationSettings(
     seed=5, sfreq=1000.0, grid=(24, 24, 12), voxel_mm=(8.0, 8.0, 5.0), calibration_s=24.0, n_blocks=2, block_s=8.0
 )
 WRITTEN = {
-    "decisions.jsonl", "triggers.jsonl", "vetoes.jsonl", "features.jsonl", "bold_regions.tsv", "confounds.tsv",
+    "decisions.jsonl", "scores.jsonl", "triggers.jsonl", "vetoes.jsonl", "features.jsonl", "bold_regions.tsv", "confounds.tsv",
     "quality.json", "summary.json", "timings.json",
     "clean_eeg.vhdr", "clean_eeg.eeg", "clean_eeg.vmrk", "clean_eeg.tsv",
 }  # fmt: skip

@@ -7,7 +7,8 @@ import pytest
 
 from streamer.clean.eeg.gradient.gradient import GradientSettings
 from streamer.clean.eeg.lane_settings import EegLaneSettings
-from streamer.engine import EegCore, EngineSettings
+from streamer.engine import EegCore
+from streamer.engine_settings import EngineSettings
 from streamer.messages import (
     BoldFrame,
     ChannelInfo,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from streamer.emit.gate import HARD_MAX_PER_MINUTE, Gate, GateSettings
+from streamer.emit.gate import HARD_MAX_AHEAD_S, HARD_MAX_PER_MINUTE, HARD_MAX_PER_RUN, Gate, GateSettings
 from streamer.messages import SessionTime, Trigger
 
 
@@ -119,3 +119,30 @@ def test_no_configuration_lifts_the_hard_limit(steps: list[float]) -> None:
 def test_the_watchdog_cannot_be_made_slower_than_a_second() -> None:
     with pytest.raises(ValidationError):
         GateSettings(heartbeat_s=1.5)
+
+
+def test_a_trigger_that_is_scheduled_too_far_ahead_stays() -> None:
+    gate = armed()
+    gate.beat(SessionTime(10.0))
+    ahead = trigger(0, 10.0 + HARD_MAX_AHEAD_S + 0.01)
+    assert gate.admit(ahead, SessionTime(10.0)) == (False, "too far ahead")
+    assert gate.admit(trigger(0, 10.4, expires=10.3), SessionTime(10.0)) == (False, "expires before it fires")
+    assert gate.admit(trigger(0, 10.4), SessionTime(10.0)) == (True, "admitted")
+
+
+def test_no_settings_lift_the_hard_limits() -> None:
+    lifted = GateSettings.model_construct(max_per_minute=10**6, max_per_run=10**9, heartbeat_s=100.0)
+    gate = Gate(lifted)
+    gate.arm()
+    assert gate.heartbeat_s == 1.0
+    admitted = sum(ask(gate, k, k * 0.1) == "admitted" for k in range(100_000))
+    assert admitted == HARD_MAX_PER_RUN
+    assert gate.counts["too many in a minute"] > 0
+    with pytest.raises(ValidationError):
+        GateSettings(max_per_run=HARD_MAX_PER_RUN + 1)
+
+
+def test_a_stop_says_why() -> None:
+    gate = armed()
+    gate.disarm("stopped by the operator")
+    assert ask(gate, 0, 1.0) == "stopped by the operator"
