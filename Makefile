@@ -7,7 +7,7 @@ PYTHON ?= $(firstword $(foreach v,3.14 3.13 3.12 3.11,$(if $(shell python$(v) -c
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test env lint unit system system-packages clean help
+.PHONY: demo test env faults audit lint unit system system-packages clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -21,8 +21,19 @@ test: env system-packages
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive streamer models dashboard
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "beside or not system" tests $(ARGS)
 	$(BIN)/python -m pytest -m "system and not beside" tests/system $(ARGS)
+	$(BIN)/python -m pytest -p no:randomly tests/faults $(ARGS)
+
+# make faults faults injected into live sessions; writes their table
+faults: env system-packages
+	FAULTS_TABLE=1 $(BIN)/python -m pytest -p no:randomly tests/faults $(ARGS)
+
+# make audit  known holes in what is installed, asked of PyPI (needs the network)
+audit: env
+	$(PIP) install --quiet pip-audit
+	$(BIN)/pip-audit
 
 env: .venv/.full
 

@@ -1,4 +1,4 @@
-"""The operator's live window, fed by MQTT alone.
+"""The operator's live window and, in ``feedback/``, the participant's screen; both are fed by MQTT alone.
 
 May import streamer.messages, streamer.wire and streamer.errors, nothing else of ours.
 """

@@ -17,6 +17,10 @@ from dashboard.feed import Access, Feed, parse_broker
 from streamer.errors import StreamerError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PySide6.QtWidgets import QApplication
+
     from dashboard.window import Window
 
 STOP_CHECK_MS = 50
@@ -53,7 +57,7 @@ def dashboard(
     stop = StopSignal()
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        access = Access(username, _password(password_env), ca_file)
+        access = Access(username, password_of(password_env), ca_file)
         name = None if session == "auto" else session
         said = _show(stop, broker, access, name, screenshot, after, offscreen=offscreen)
     except StreamerError as error:
@@ -70,7 +74,8 @@ def dashboard(
         typer.echo(f"dashboard: picture saved as {screenshot}")
 
 
-def _password(variable: str | None) -> str | None:
+def password_of(variable: str | None) -> str | None:
+    """Read a password from an environment variable; UsageError where there is none of that name."""
     if variable is None:
         return None
     if variable not in os.environ:
@@ -100,12 +105,12 @@ def _show(
     else:
         try_window()
 
-    from PySide6.QtCore import QTimer, qInstallMessageHandler
+    from PySide6.QtCore import qInstallMessageHandler
     from PySide6.QtWidgets import QApplication
 
     from dashboard.window import Window
 
-    qInstallMessageHandler(_qt_message)
+    qInstallMessageHandler(say_qt)
     running = QApplication.instance()
     app = running if isinstance(running, QApplication) else QApplication(["streamer dashboard"])
     require_fonts()
@@ -113,17 +118,10 @@ def _show(
     window.show()
     window.start()
 
-    # Python runs its signal handlers between bytecodes only: the timer gives it one to run between
-    def check() -> None:
-        if stop.came or (after is not None and window.now() >= after) or not window.isVisible():
-            # quit() would close the window before its picture is taken
-            app.exit()
+    def ended() -> bool:
+        return stop.came or (after is not None and window.now() >= after) or not window.isVisible()
 
-    timer = QTimer()
-    timer.timeout.connect(check)
-    timer.start(STOP_CHECK_MS)
-    app.exec()
-    timer.stop()
+    run_until(app, ended)
     try:
         if screenshot is not None and not window.save(screenshot):
             raise DisplayError(f"the picture cannot be written to {screenshot}")
@@ -133,10 +131,28 @@ def _show(
         window.close()
 
 
-def _qt_message(_kind: Any, _context: Any, text: str) -> None:
+def run_until(app: QApplication, ended: Callable[[], bool]) -> None:
+    """Run a window until ``ended`` says so."""
+    from PySide6.QtCore import QTimer
+
+    # Python runs its signal handlers between bytecodes only: the timer gives it one to run between
+    def check() -> None:
+        if ended():
+            # quit() would close the window before its picture is taken
+            app.exit()
+
+    timer = QTimer()
+    timer.timeout.connect(check)
+    timer.start(STOP_CHECK_MS)
+    app.exec()
+    timer.stop()
+
+
+def say_qt(_kind: Any, _context: Any, text: str) -> None:
+    """Pass on what Qt says: a handler for ``qInstallMessageHandler``."""
     # the offscreen platform says so for every window; it means nothing
     if "propagateSizeHints" not in text:
-        typer.echo(f"dashboard: Qt: {text}", err=True)
+        typer.echo(f"Qt: {text}", err=True)
 
 
 def _summary(window: Window, screenshot: Path | None) -> dict[str, Any]:

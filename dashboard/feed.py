@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -16,6 +17,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from streamer.errors import FormatError, UsageError
 from streamer.wire import ROOT, About, Message, Status, decode
 
+COMMAND = "command"
+"""Topic on which a session hears its operator."""
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 KEEPALIVE_S = 10
 RECONNECT_S = (1, 8)
@@ -87,6 +90,8 @@ class Feed:
         User and certificates, where the broker asks for them.
     capacity : int
         Messages that wait at most; then the oldest is dropped and counted.
+    kinds : sequence of str
+        What is subscribed to; by default all.
 
     Raises
     ------
@@ -95,7 +100,12 @@ class Feed:
     """
 
     def __init__(
-        self, broker: BrokerAddress, session: str | None = None, access: Access | None = None, capacity: int = 4096
+        self,
+        broker: BrokerAddress,
+        session: str | None = None,
+        access: Access | None = None,
+        capacity: int = 4096,
+        kinds: Sequence[str] = ("#",),
     ) -> None:
         self.broker = broker
         self.connected = False
@@ -106,7 +116,7 @@ class Feed:
         """Messages that were not ours, or too new."""
         self.dropped = 0
         """Messages lost because the window did not take them in time."""
-        self._topic = f"{ROOT}/{session or '+'}/#"
+        self._topics = [(f"{ROOT}/{session or '+'}/{kind}", 1) for kind in kinds]
         # what says who is there must survive a flood of data, so it waits apart
         self._notices: deque[Arrival] = deque(maxlen=256)
         self._data: deque[Arrival] = deque(maxlen=capacity)
@@ -153,6 +163,9 @@ class Feed:
         try:
             if len(parts) != 3:
                 raise FormatError(f"topic {topic!r}: expected {ROOT}/SESSION/NAME")
+            if parts[2] == COMMAND:
+                # to the session, not from it
+                return
             arrival = Arrival(parts[1], decode(bytes(payload)))
         except FormatError:
             self.malformed += 1
@@ -170,7 +183,7 @@ class Feed:
             return
         self.connected = True
         self.problem = ""
-        client.subscribe(self._topic, qos=1)
+        client.subscribe(self._topics)
 
     def _on_connect_fail(self, _client: mqtt.Client, _data: Any) -> None:
         self.connected = False

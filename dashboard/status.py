@@ -71,6 +71,7 @@ ADVICE = {
     "MOTION": "Head motion is above its limit: remind the participant to lie still.",
     "UNCALIBRATED": "No calibration was given: baselines come from this run, and no trigger fires.",
     "WARMING": "Templates and baselines are still settling.",
+    "ABSTAINED": "The model cannot tell the states apart now. It passes by itself; if it stays, calibrate anew.",
 }
 """What to do about a flag, the most urgent first."""
 

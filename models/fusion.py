@@ -1,99 +1,32 @@
-"""The fusion network: one token per modality, weighted by attention.
+"""The fusion network: one token per modality, joined by a head.
 
 ::
 
-    eeg  (b, steps, features) ─ linear ─ LSTM ─ last state ─┐   + age  ┌──────────┐
-                                                            ├─ tokens ─┤ attention├─ logits (b, 2)
-    bold (b, steps, regions) ── linear ─ MLP over time ─────┘          └──────────┘  attention (b, 2)
-                                              query ───────────────────────┘
+    eeg  (b, steps, features) ─ spatial filters ─ convolution ─ LSTM ─────────┐   + age  ┌──────┐
+                                                                              ├─ tokens ─┤ head ├─ logits (b, n_classes)
+    bold (b, steps, regions) ── linear, or 3-D convolution ─ MLP over lags ───┘          └──────┘  attention (b, 2)
 
-A masked modality is replaced by a learned token, shut out of the attention, and announced to the query, so that the
+A masked modality is replaced by a learned token, shut out of the attention, and announced to the head, so that the
 network knows what it has to do without. During training modalities, ages and channels are dropped at random, so that
-it has learned to do without them.
+it has learned to do without them. Steps, spans and ages are in seconds: nothing here knows the scanner's TR.
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from streamer.contracts import Settings
+from models.network.bold_branch import BoldBranch
+from models.network.bounds import bounded
+from models.network.dropping import drop_at_random
+from models.network.eeg_branch import EegBranch
+from models.network.heads import make_head
+from models.network.settings import FusionSettings
 
-CLAMP = 12.0
-"""Inputs are cut off here (z-scores, % signal change): an artefact must not outweigh everything else."""
-MASK_BIAS = -1e4
-"""Added to the attention score of a masked modality: its weight is exactly 0 in float32, and both masked is defined."""
+__all__ = ["FusionNetwork", "FusionSettings", "drop_at_random"]
 
-
-class FusionSettings(Settings):
-    """Size of the network, and what training drops."""
-
-    n_channels: int = Field(ge=1)
-    """EEG channels."""
-    n_bands: int = Field(ge=1)
-    """Bands per channel."""
-    eeg_steps: int = Field(default=20, ge=1)
-    """Steps of an EEG window."""
-    n_regions: int = Field(ge=1)
-    """BOLD regions."""
-    bold_steps: int = Field(default=16, ge=1)
-    """Steps of a BOLD window."""
-    n_classes: int = Field(default=2, ge=2)
-    """Outputs."""
-    eeg_width: int = Field(default=16, ge=1)
-    """Width of the EEG embedding."""
-    lstm_width: int = Field(default=32, ge=1)
-    """State of the LSTM."""
-    bold_width: int = Field(default=16, ge=1)
-    """Width of the BOLD embedding per step."""
-    token_width: int = Field(default=32, ge=1)
-    """Width of the tokens: a multiple of heads."""
-    heads: int = Field(default=4, ge=1)
-    """Attention heads."""
-    dropout: float = Field(default=0.3, ge=0, lt=1)
-    """Share of activations dropped in training."""
-    drop_eeg: float = Field(default=0.2, ge=0, lt=1)
-    """Share of training windows without EEG."""
-    drop_bold: float = Field(default=0.3, ge=0, lt=1)
-    """Share of training windows without BOLD; never without both."""
-    drop_channel: float = Field(default=0.1, ge=0, lt=1)
-    """Share of EEG channels silenced in training."""
-    age_inflation_s: float = Field(default=2.0, ge=0)
-    """Age added at most to the BOLD's in training, s; the EEG's gets a tenth."""
-
-
-class EegBranch(nn.Module):
-    """Band power over a few seconds, to one token: the newest state of an LSTM."""
-
-    def __init__(self, settings: FusionSettings) -> None:
-        super().__init__()
-        self.embed = nn.Linear(settings.n_channels * settings.n_bands, settings.eeg_width)
-        self.lstm = nn.LSTM(settings.eeg_width, settings.lstm_width, batch_first=True)
-        self.dropout = nn.Dropout(settings.dropout)
-        self.out = nn.Linear(settings.lstm_width, settings.token_width)
-
-    def forward(self, eeg: Tensor) -> Tensor:
-        steps, _ = self.lstm(self.dropout(torch.tanh(self.embed(eeg))))
-        return torch.tanh(self.out(self.dropout(steps[:, -1])))
-
-
-class BoldBranch(nn.Module):
-    """Region signals over a haemodynamic response, to one token: every lag has its own weights."""
-
-    def __init__(self, settings: FusionSettings) -> None:
-        super().__init__()
-        self.embed = nn.Linear(settings.n_regions, settings.bold_width)
-        self.hidden = nn.Linear(settings.bold_width * settings.bold_steps, settings.lstm_width)
-        self.dropout = nn.Dropout(settings.dropout)
-        self.out = nn.Linear(settings.lstm_width, settings.token_width)
-
-    def forward(self, bold: Tensor) -> Tensor:
-        steps = torch.tanh(self.embed(bold))
-        hidden = torch.tanh(self.hidden(self.dropout(steps.flatten(1))))
-        return torch.tanh(self.out(self.dropout(hidden)))
+AGE_MAX_S = 60.0
+"""Ages beyond are all alike."""
 
 
 class FusionNetwork(nn.Module):
@@ -102,32 +35,28 @@ class FusionNetwork(nn.Module):
     Parameters
     ----------
     settings : FusionSettings
-
-    Raises
-    ------
-    ValueError
-        ``token_width`` is not a multiple of ``heads``.
+        Without channels or without regions it has no branch for them, and takes the modality as missing always.
     """
 
     def __init__(self, settings: FusionSettings) -> None:
         super().__init__()
-        d = settings.token_width
-        if d % settings.heads:
-            raise ValueError(f"token_width {d} is not a multiple of heads {settings.heads}")
+        s, d = settings, settings.token_width
         self.settings = settings
-        self.eeg = EegBranch(settings)
-        self.bold = BoldBranch(settings)
+        self.eeg = EegBranch(s) if s.n_channels else None
+        self.bold = BoldBranch(s) if s.n_regions else None
         self.age = nn.ModuleList([nn.Linear(2, d), nn.Linear(2, d)])
         self.missing = nn.Parameter(torch.randn(2, d) * 0.1)
-        self.query = nn.Parameter(torch.randn(d) * 0.1)
-        self.to_query = nn.Linear(d, d)
-        self.to_key = nn.Linear(d, d)
-        self.to_value = nn.Linear(d, d)
-        self.mix = nn.Linear(d, d)
-        self.dropout = nn.Dropout(settings.dropout)
-        self.head = nn.Linear(d, settings.n_classes)
-        self.eeg_head = nn.Linear(d, settings.n_classes)
-        self.bold_head = nn.Linear(d, settings.n_classes)
+        self.join = make_head(s)
+        self.dropout = nn.Dropout(s.dropout)
+        self.head = nn.Linear(d, s.n_classes)
+        self.eeg_head = nn.Linear(d, s.n_classes)
+        self.bold_head = nn.Linear(d, s.n_classes)
+        self.state_width = 0 if self.eeg is None else self.eeg.state_width
+        """Numbers in the flat EEG state of one window; 0 without EEG."""
+        self.eeg_token_width = 0 if self.eeg is None else d
+        """0 without EEG."""
+        self.bold_token_width = 0 if self.bold is None else d
+        """0 without BOLD."""
 
     def forward(self, eeg: Tensor, bold: Tensor, age: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Score a batch.
@@ -149,67 +78,38 @@ class FusionNetwork(nn.Module):
         attention : Tensor, shape (b, 2)
             Weight of EEG and BOLD, mean over the heads; 0 for a masked one.
         """
-        tokens, there = self._tokens(eeg, bold, age, valid)
-        return self._fuse(tokens, there)
+        return self.fuse(*self.branches(eeg, bold, valid), age, valid)
 
     def with_heads(self, eeg: Tensor, bold: Tensor, age: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Score a batch jointly, by EEG alone and by BOLD alone; each of shape (b, n_classes)."""
-        tokens, there = self._tokens(eeg, bold, age, valid)
-        logits, _ = self._fuse(tokens, there)
+        tokens, there = self._tokens(*self.branches(eeg, bold, valid), age, valid)
+        logits, _ = self._score(tokens, there)
         return logits, self.eeg_head(tokens[:, 0]), self.bold_head(tokens[:, 1])
 
-    def _tokens(self, eeg: Tensor, bold: Tensor, age: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def branches(self, eeg: Tensor, bold: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the token of either modality, shape (b, token_width); (b, 1) zeros for one that has no branch."""
         there = valid > 0.5
         # where, not times 0: what is masked may be NaN
-        eeg = torch.where(there[:, 0, None, None], eeg, 0.0).clamp(-CLAMP, CLAMP)
-        bold = torch.where(there[:, 1, None, None], bold, 0.0).clamp(-CLAMP, CLAMP)
-        log_age = torch.log1p(torch.where(there, age, 0.0).clamp(0.0, 60.0))
+        heard = None if self.eeg is None else self.eeg(bounded(torch.where(there[:, 0, None, None], eeg, 0.0)))
+        seen = None if self.bold is None else self.bold(bounded(torch.where(there[:, 1, None, None], bold, 0.0)))
+        nothing = torch.zeros_like(valid[:, :1])
+        return nothing if heard is None else heard, nothing if seen is None else seen
+
+    def fuse(self, eeg_token: Tensor, bold_token: Tensor, age: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Join the branches' tokens to what ``forward`` gives; the token of a masked modality does not matter."""
+        return self._score(*self._tokens(eeg_token, bold_token, age, valid))
+
+    def _tokens(self, eeg_token: Tensor, bold_token: Tensor, age: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        known = [self.eeg is not None, self.bold is not None]
+        columns = [valid[:, k] > 0.5 if known[k] else torch.zeros_like(valid[:, k], dtype=torch.bool) for k in (0, 1)]
+        there = torch.stack(columns, dim=1)
+        log_age = torch.log1p(torch.where(there, age, 0.0).clamp(0.0, AGE_MAX_S))
         found: list[Tensor] = []
-        for column, token in enumerate((self.eeg(eeg), self.bold(bold))):
-            told = torch.stack([log_age[:, column], there[:, column].to(token.dtype)], dim=1)
+        for column, token in enumerate((eeg_token, bold_token)):
+            told = torch.stack([log_age[:, column], there[:, column].to(log_age.dtype)], dim=1)
             found.append(token + self.age[column](told))
-        tokens = torch.where(there[:, :, None], torch.stack(found, dim=1), self.missing)
-        return tokens, there
+        return torch.where(there[:, :, None], torch.stack(found, dim=1), self.missing), there
 
-    def _fuse(self, tokens: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-        s = self.settings
-        width = s.token_width // s.heads
-        absent = 1.0 - there.to(tokens.dtype)
-        query = self.query + absent @ self.missing
-        q = self.to_query(query).reshape(-1, s.heads, 1, width)
-        k = self.to_key(tokens).reshape(-1, 2, s.heads, width).transpose(1, 2)
-        v = self.to_value(tokens).reshape(-1, 2, s.heads, width).transpose(1, 2)
-        scores = (q @ k.transpose(2, 3)) / math.sqrt(width) + MASK_BIAS * absent[:, None, None, :]
-        weights = torch.softmax(scores, dim=-1)
-        fused = (weights @ v).reshape(-1, s.token_width)
-        out = query + self.mix(self.dropout(fused))
-        return self.head(self.dropout(torch.tanh(out))), weights.mean(dim=1).squeeze(1)
-
-
-def drop_at_random(
-    settings: FusionSettings, eeg: Tensor, age: Tensor, valid: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Make a training batch harder: whole modalities and channels go, ages grow.
-
-    Parameters
-    ----------
-    settings : FusionSettings
-    eeg, age, valid : Tensor
-        As ``FusionNetwork.forward`` takes them; left as they are.
-    generator : torch.Generator
-
-    Returns
-    -------
-    eeg, age, valid : Tensor
-        A window never loses the last modality that it has.
-    """
-    n = len(eeg)
-    draw = torch.rand(n, generator=generator)
-    lose_eeg = draw < settings.drop_eeg
-    lose_bold = (draw >= settings.drop_eeg) & (draw < settings.drop_eeg + settings.drop_bold)
-    both = valid.min(dim=1).values > 0.5
-    keep = ~(torch.stack([lose_eeg, lose_bold], dim=1) & both[:, None])
-    inflation = torch.rand(n, 2, generator=generator) * torch.tensor([0.1, 1.0]) * settings.age_inflation_s
-    heard = torch.rand(n, 1, settings.n_channels, 1, generator=generator) >= settings.drop_channel
-    channels = eeg.reshape(n, settings.eeg_steps, settings.n_channels, settings.n_bands) * heard
-    return channels.reshape(eeg.shape), age + inflation, valid * keep
+    def _score(self, tokens: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+        joint, attention = self.join(tokens, there)
+        return self.head(self.dropout(torch.tanh(joint))), attention

@@ -1,37 +1,38 @@
-"""The whole way to a model: subjects, windows, training, scores, graph and card."""
+"""The whole way to a model: windows, the network and its rivals, the rule, graphs, cards and report."""
 
 from __future__ import annotations
 
-import multiprocessing
-import shutil
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from models.dataset import WindowSet, joined
-from models.evaluate import evaluate
-from models.export import write_model
-from models.fusion import FusionSettings
-from models.subjects import read_subject, simulate_subject, simulated_seeds
-from models.training import Epoch, Trained, TrainSettings, train
-from streamer.config import Config
-from streamer.decode.card import (
-    AgeLimits,
-    BoldInput,
-    CardScore,
-    EegInput,
-    GraphFile,
-    LoadedCard,
-    ModelCard,
-    TrainingData,
-)
-from streamer.errors import ModelError, UsageError
+import numpy as np
 
-HELD_OUT = 0.2
-"""Share of the subjects for validation, and again for the test; at least one each."""
+from models.card_draft import Cells, draft_card, sizes_of, training_data
+from models.card_scores import card_scores
+from models.choice import Gain, gain_over, verdict
+from models.contest import NETWORK, Contest, FoldResult, hold, run_fold
+from models.dataset import WindowSet, joined
+from models.doubt import fit_doubt, measured
+from models.evaluation.judge import judge
+from models.evaluation.learning import Curve, epoch_curves
+from models.evaluation.predict import predict
+from models.evaluation.report import Origin, as_html, as_json
+from models.evaluation.splits import Fold, Hold, refuse_copies
+from models.fitting.device import device_of
+from models.fitting.loop import Epoch
+from models.fitting.settings import TrainSettings
+from models.model_files import Written, write_models
+from models.network.settings import FusionSettings
+from models.parts import Parts, part, rotations, split_names
+from models.replayed import Reading
+from models.subject_files import Source, Tell, load_windows, sources, window_files
+from models.subjects import simulated_seeds
+from models.workers import Workers, workers
+from streamer.config import Config
+from streamer.decode.model_card import ModelCard
 
 
 @dataclass(frozen=True)
@@ -39,58 +40,45 @@ class Plan:
     """What to train, on what."""
 
     out: Path
-    """Folder for graph and card."""
+    """Folder for graphs, cards and report."""
     name: str = "default"
-    """Stem of both files' names."""
+    """Stem of the files' names."""
     subjects: int = 10
     """Subjects to simulate."""
-    datasets: tuple[Path, ...] = ()
-    """Sessions, or windows (.npz) that an earlier run kept."""
+    datasets: tuple[str, ...] = ()
+    """Recordings, sessions, or windows (.npz), each perhaps with ``NAME=`` before it."""
     training: TrainSettings = field(default_factory=TrainSettings)
+    head: str = "attention"
+    """How the network joins the modalities."""
+    cells: Cells | None = None
+    """The regions are the cells of a box of this shape: the network takes them as a volume."""
+    hold: Hold | None = None
+    """What is held out; by default the most credible that there is enough of."""
+    folds: int = 0
+    """Cross-validation that the rule is judged on; 0: the test windows alone."""
+    reading: Reading = field(default_factory=Reading)
+    """How recordings become labelled windows."""
     work: Path | None = None
-    """Keeps the windows and the best checkpoint."""
+    """Keeps the windows and where the training stands."""
     jobs: int = 1
-    """Processes that simulate and replay."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """Who is in which part."""
-
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
+    """Processes that simulate, replay and cross-validate."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose workers do that instead."""
 
 
 @dataclass(frozen=True)
 class Made:
     """A model that was made."""
 
-    loaded: LoadedCard
-    split: Split
-    trained: Trained
-
-
-Tell = Callable[[str, float], None]
-"""Takes what is being done and the fraction done."""
-
-
-def split_subjects(names: Sequence[str]) -> Split:
-    """Hold whole subjects out: the last for the test, those before for validation.
-
-    Raises
-    ------
-    UsageError
-        There are fewer than three.
-    """
-    if len(names) < 3:
-        raise UsageError(f"{len(names)} subject(s) to train on: expected at least 3 (training, validation, test)")
-    if len(set(names)) != len(names):
-        raise UsageError(f"a subject stands twice among {', '.join(names)}")
-    held = max(1, round(HELD_OUT * len(names)))
-    if len(names) - 2 * held < 1:
-        held = 1
-    return Split(tuple(names[: -2 * held]), tuple(names[-2 * held : -held]), tuple(names[-held:]))
+    written: Written
+    """The default and what stands beside it."""
+    gain: Gain
+    """Of the network over the best rival."""
+    verdict: str
+    parts: Parts
+    contest: Contest
+    report: Path
+    """HTML; JSON lies beside it."""
 
 
 def make_model(plan: Plan, config: Config, tell: Tell, each: Callable[[Epoch], None]) -> Made:
@@ -104,137 +92,132 @@ def make_model(plan: Plan, config: Config, tell: Tell, each: Callable[[Epoch], N
     tell : callable
         Takes what is being done and the fraction done.
     each : callable
-        Takes every epoch of the training.
+        Takes every epoch of every member of the network.
 
     Raises
     ------
     StreamerError
-        A session cannot be read or made, or there is too little to train on.
+        A recording cannot be read or made, there is too little to train on, or the workers are not there.
     """
+    # before the long part: what would end it
+    device_of(plan.training)
+    wanted = sources(plan.datasets, simulated_seeds(plan.training.seed, plan.subjects))
+    if all(source.path is None for source in wanted):
+        split_names([source.name for source in wanted])
     with TemporaryDirectory(prefix="streamer-train-") as scratch:
-        work = plan.work if plan.work is not None else Path(scratch) / "windows"
-        work.mkdir(parents=True, exist_ok=True)
-        files = _windows(plan, config, work, Path(scratch), tell)
-        split = split_subjects(list(files))
-        training = _load(files, split.train)
-        trained = train(
-            training, _load(files, split.validation), sizes(training), plan.training, each, work / "best.pt"
-        )
-        tell("scoring on the test subjects", 0.0)
-        scores: dict[str, CardScore] = {}
-        for kind, evaluation in evaluate(trained.network, _load(files, split.test), trained.temperature).items():
-            score = evaluation.card_score()
-            if score is not None:
-                scores[kind] = score
-        tell("exporting", 0.5)
-        draft = draft_card(config, training, trained, split, plan, scores)
-        return Made(write_model(trained.network, draft, plan.out, plan.name), split, trained)
+        work = plan.work if plan.work is not None else Path(scratch)
+        opened = partial(workers, plan.jobs, plan.scheduler)
+        files = window_files(wanted, config, work, opened, tell, plan.reading)
+        windows = joined(load_windows(wanted, files))
+        parts = part(windows, plan.hold)
+        whole = np.concatenate([parts.train, parts.validation])
+        refuse_copies(windows, [Fold("the test", whole, parts.test), Fold("validation", parts.train, parts.validation)])
+        sizes = sizes_of(config, windows, plan.head, plan.cells)
+        folds: list[tuple[Parts, FoldResult]] = []
+        if plan.folds:
+            with opened() as pool:
+                folds = _cross_validate(windows, plan, sizes, work, pool, tell)
+        training, validation, test = (windows.rows(rows) for rows in (parts.train, parts.validation, parts.test))
+        contest = hold(training, validation, sizes, plan.training, tell, each, work)
+        return _finish(plan, config, windows, test, validation, parts, contest, folds, _origin(plan, wanted), tell)
 
 
-def sizes(windows: WindowSet) -> FusionSettings:
-    """Size a network for a set of windows."""
-    n_channels = len(windows.inputs.channels)
-    return FusionSettings(
-        n_channels=n_channels,
-        n_bands=windows.eeg.shape[2] // n_channels,
-        eeg_steps=windows.eeg.shape[1],
-        n_regions=windows.bold.shape[2],
-        bold_steps=windows.bold.shape[1],
-        n_classes=len(windows.classes),
+def _finish(
+    plan: Plan,
+    config: Config,
+    windows: WindowSet,
+    test: WindowSet,
+    validation: WindowSet,
+    parts: Parts,
+    contest: Contest,
+    folds: list[tuple[Parts, FoldResult]],
+    origin: str,
+    tell: Tell,
+) -> Made:
+    seed = plan.training.seed
+    models = [contest.network, *contest.rivals]
+    predictions = []
+    for k, model in enumerate(models):
+        tell("judging on the test", k / len(models))
+        predictions.append(predict(model, test, seed))
+    of = {prediction.name: prediction.as_is for prediction in predictions}
+    if folds:
+        gain, chosen = _gain_of_folds(windows, folds, seed), [result.best for _, result in folds]
+        judged_on = f"{len(folds)} folds by {parts.hold}, each held out of its own training"
+    else:
+        gain, chosen = gain_over(test, of[NETWORK], of[contest.best.name], seed), [contest.best.name]
+        judged_on = f"what was held out for the test ({', '.join(parts.names[2])})"
+    words = verdict(gain, chosen, judged_on)
+    tell("writing graphs and cards", 0.0)
+    network = contest.network
+    network = replace(network, doubt=measured(network.doubt, network.predict_proba, test))
+    trained = replace(contest.trained, model=network)
+    facts = training_data(origin, parts, trained.n_windows, seed)
+    draft = draft_card(plan.name, config, windows, trained, facts, card_scores(network, test), words)
+    written = write_models(
+        plan.out,
+        plan.name,
+        network.ensemble,
+        draft,
+        contest.best,
+        _of_rival(draft, contest, validation, test),
+        gain.earned,
     )
+    told = [f"{', '.join(parts.names[0])}"] * len(models)
+    judgement = replace(judge(test, predictions, trained_on=told, seed=seed), curves=_curves(contest))
+    where = Origin(f"Held out by {parts.hold}. {words[:-1]}", test.subjects, written.default.sha256, seed)
+    report = plan.out / f"{plan.name}.html"
+    report.write_text(as_html(judgement, where), encoding="utf-8")
+    report.with_suffix(".json").write_text(as_json(judgement, where), encoding="utf-8")
+    return Made(written, gain, words, parts, replace(contest, trained=trained), report)
 
 
-def draft_card(
-    config: Config, training: WindowSet, trained: Trained, split: Split, plan: Plan, scores: dict[str, CardScore]
-) -> ModelCard:
-    """Write down all that the card holds but the graph's digest."""
-    windows = config.windows
-    parameters = sum(p.numel() for p in trained.network.parameters())
-    return ModelCard(
-        name=f"fusion-{plan.name}",
-        description=(
-            f"{' or '.join(training.classes)} from EEG and BOLD: LSTM over band power, lag-wise network over regions, "
-            f"attention over the modalities; {parameters} parameters"
-        ),
-        licence="BSD-3-Clause",
-        classes=training.classes,
-        preprocessing=config.model_digest(),
-        pairing=windows.pairing,
-        # the digest is put in when the graph is written
-        graph=GraphFile(file=f"{plan.name}.onnx", sha256="0" * 64),
-        eeg=EegInput(
-            channels=training.inputs.channels,
-            bands=dict(config.features.bands),
-            step_s=windows.eeg_step_s,
-            n_steps=windows.eeg_steps,
-            sfreq_hz=training.inputs.sfreq,
-        ),
-        bold=BoldInput(regions=training.inputs.regions, grid_s=windows.bold_grid_s, n_steps=windows.bold_steps),
-        limits=AgeLimits(age_eeg_max_s=windows.age_eeg_max_s, age_bold_max_s=windows.age_bold_max_s),
-        temperature=trained.temperature,
-        training=TrainingData(
-            data=_origin(plan),
-            train=split.train,
-            validation=split.validation,
-            test=split.test,
-            n_windows=trained.n_windows,
-            seed=plan.training.seed,
-        ),
-        scores=scores,
-    )
+def _of_rival(draft: ModelCard, contest: Contest, validation: WindowSet, test: WindowSet) -> ModelCard:
+    best = contest.best
+    doubt = measured(fit_doubt(best.predict_proba, validation), best.predict_proba, test)
+    description = f"{' or '.join(draft.classes)} by a simple rival of the network: {best.name}"
+    scores = card_scores(best, test)
+    return draft.model_copy(update={"description": description, "scores": scores, "doubt": doubt})
 
 
-def _origin(plan: Plan) -> str:
+def _cross_validate(
+    windows: WindowSet, plan: Plan, sizes: FusionSettings, work: Path, pool: Workers, tell: Tell
+) -> list[tuple[Parts, FoldResult]]:
+    rotated = rotations(windows, plan.folds, plan.hold)
+    title = f"cross-validating in {len(rotated)} folds"
+    tell(title, 0.0)
+    shared = pool.share(windows)
+    ready: list[int] = []
+
+    def done(place: int, _: FoldResult) -> None:
+        ready.append(place)
+        tell(title, len(ready) / len(rotated))
+
+    arguments = [
+        (shared, parts, sizes, plan.training, work / f"fold-{k + 1}" if pool.local else None)
+        for k, parts in enumerate(rotated)
+    ]
+    return list(zip(rotated, pool.map(run_fold, arguments, done), strict=True))
+
+
+def _gain_of_folds(windows: WindowSet, folds: list[tuple[Parts, FoldResult]], seed: int) -> Gain:
+    network, rival = (np.full((len(windows), len(windows.classes)), np.nan) for _ in range(2))
+    for parts, result in folds:
+        network[parts.test], rival[parts.test] = result.network, result.rival
+    return gain_over(windows, network, rival, seed)
+
+
+def _curves(contest: Contest) -> tuple[Curve, ...]:
+    found: list[Curve] = []
+    for member in range(len(contest.network.ensemble)):
+        own = [epoch for epoch in contest.trained.history if epoch.member == member]
+        points = [(e.number + 1, e.train_loss, e.validation_loss, e.validation_accuracy) for e in own]
+        found += epoch_curves(f"{NETWORK}, member {member + 1}", points)
+    return tuple(found)
+
+
+def _origin(plan: Plan, wanted: tuple[Source, ...]) -> str:
+    given = [source.name for source in wanted if source.path is not None]
     simulated = "sessions with planted truth from streamer simulate, one seed per subject"
-    given = f"{len(plan.datasets)} given session(s)"
-    parts = [simulated] * bool(plan.subjects) + [given] * bool(plan.datasets)
-    return " and ".join(parts)
-
-
-def _windows(plan: Plan, config: Config, work: Path, scratch: Path, tell: Tell) -> dict[str, Path]:
-    kept = {path.stem: path for path in plan.datasets if path.suffix == ".npz"}
-    sessions = [path for path in plan.datasets if path.suffix != ".npz"]
-    seeds = simulated_seeds(plan.training.seed, plan.subjects)
-    tasks = [(f"simulated-{seed}", None, seed) for seed in seeds]
-    tasks += [(path.absolute().name, path, 0) for path in sessions]
-    # before the long part: too few or doubled subjects
-    split_subjects([*(name for name, _, _ in tasks), *kept])
-    made: dict[str, Path] = {}
-    title = f"simulating and replaying {len(tasks)} subject(s)"
-    # spawned, as all processes of ours: torch and BLAS threads do not survive a fork
-    pool = ProcessPoolExecutor(max(1, plan.jobs), mp_context=multiprocessing.get_context("spawn"))
-    try:
-        if tasks:
-            tell(title, 0.0)
-        pending = {
-            pool.submit(_one_subject, name, session, seed, config, scratch / name, work / f"{name}.npz"): name
-            for name, session, seed in tasks
-        }
-        for finished in as_completed(pending):
-            made[pending[finished]] = finished.result()
-            tell(title, len(made) / len(tasks))
-    except BrokenProcessPool as error:
-        message = "a process that simulates or replays was killed: memory may be short, --jobs 1 needs less"
-        raise ModelError(message) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    # in the order of the tasks, whoever was done first: the split depends on it
-    return {name: made[name] for name, _, _ in tasks} | kept
-
-
-def _one_subject(name: str, session: Path | None, seed: int, config: Config, scratch: Path, out: Path) -> Path:
-    try:
-        if session is None:
-            simulate_subject(scratch, seed)
-        read_subject(session if session is not None else scratch, config, name).save(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return out
-
-
-def _load(files: dict[str, Path], names: Sequence[str]) -> WindowSet:
-    parts = [WindowSet.load(files[name]) for name in names]
-    for name, part in zip(names, parts, strict=True):
-        if part.subjects != (name,):
-            raise ModelError(f"{files[name]} holds the subjects {', '.join(part.subjects)}: expected {name} alone")
-    return joined(parts)
+    said = [simulated] * bool(plan.subjects) + [f"given data: {', '.join(given)}"] * bool(given)
+    return " and ".join(said)

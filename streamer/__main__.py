@@ -19,7 +19,20 @@ from rich.console import Console
 from streamer import __version__
 from streamer.errors import StreamerError
 
-VERBS = ("demo", "run", "rig", "replay", "simulate", "calibrate", "inspect", "convert", "to-bids", "bench", "doctor")
+VERBS = (
+    "demo",
+    "run",
+    "rig",
+    "replay",
+    "report",
+    "simulate",
+    "calibrate",
+    "inspect",
+    "convert",
+    "to-bids",
+    "bench",
+    "doctor",
+)
 """Each is a function of its own name, with ``_`` for ``-``, in ``streamer/commands/``."""
 
 app = typer.Typer(
@@ -52,7 +65,7 @@ def _add_verbs() -> None:
     for name in VERBS:
         function = name.replace("-", "_")
         app.command(name)(getattr(import_module(f"streamer.commands.{function}"), function))
-    for group in ("config", "regions"):
+    for group in ("config", "regions", "sham", "wire"):
         app.add_typer(import_module(f"streamer.commands.{group}").app, name=group)
     for point in sorted(entry_points(group="streamer.verbs"), key=lambda p: p.name):
         app.command(point.name)(point.load())

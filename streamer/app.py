@@ -12,6 +12,7 @@ import contextlib
 import gc
 import json
 import logging
+import math
 import os
 import shutil
 import signal
@@ -21,38 +22,36 @@ from pathlib import Path
 
 import numpy as np
 
+from streamer import wire
 from streamer.acquire.lsl import EegDescription, LslEegSource, LslMarkerSource
-from streamer.acquire.operator import Keyboard, StopFile
 from streamer.acquire.rda import RdaSource
 from streamer.acquire.recorded_events import HEARTBEAT_S, SILENT_S
 from streamer.bold_inputs import keep_inputs
 from streamer.bold_process import BoldProcess
-from streamer.calibration import save_calibration
+from streamer.calibration import copy_session_card, save_calibration
 from streamer.clean.eeg.channels.interpolate_channels import ChannelInterpolation
 from streamer.clock import LiveClock, wall_time_stamp
-from streamer.compose import CALIBRATION, Parts, compose, make_about, make_eeg_core, make_header
+from streamer.compose import CALIBRATION, Parts, compose, make_about, make_eeg_core, make_header, with_score
 from streamer.config import Config
-from streamer.contracts import Sink, Source
-from streamer.emit.clean_eeg_file import CleanEegFile
+from streamer.contracts import Source
 from streamer.emit.gate import Gate
-from streamer.emit.lsl_outlet import CleanEegOutlet, TriggerOutlet
 from streamer.emit.map_files import write_maps
 from streamer.emit.mqtt import MqttSink
+from streamer.emit.public_config import public_config
 from streamer.emit.quality import QUALITY
 from streamer.emit.recorder import Recorder
-from streamer.emit.results import ResultsSink
-from streamer.engine import EegCore
 from streamer.errors import UsageError
 from streamer.formats.montage import electrode_positions
-from streamer.loop import STOPPED, Loop
+from streamer.loop import Loop
 from streamer.messages import Event, Marker, SessionTime, SourceState, Tick
 from streamer.meter import Meter
+from streamer.operators import Operators
+from streamer.outputs import Outputs, open_outputs
 from streamer.publishing import publishing
 from streamer.session_log import MachineLock, close_log, open_log
+from streamer.sham_inputs import keep_sham
 from streamer.summary import RunSummary, quality_values
 
-STOP_FILE = "STOP"
-"""A file of this name in the session's folder stops all triggers."""
 LAG_TICK_S = 1.0
 """Otherwise a tick a second tells the log how late the loop was."""
 QUEUE_EVENTS = 4000
@@ -114,7 +113,7 @@ async def run_session(config: Config, options: Options) -> RunSummary:
                 # nothing was recorded: the name stays free for the next try
                 shutil.rmtree(folder, ignore_errors=True)
         if session.started:
-            (folder / "summary.json").write_text(json.dumps(summary.plain(), indent=1) + "\n", encoding="utf-8")
+            session.write(folder / "summary.json", summary.plain())
         log.info("session %s ends: %s", name, json.dumps(summary.counts))
         return summary
 
@@ -123,7 +122,10 @@ def _keep_inputs(parts: Parts, folder: Path) -> None:
     # a replay must not depend on files that may have changed since: the session keeps its own copies
     if parts.calibration is not None:
         save_calibration(parts.calibration, folder / CALIBRATION)
+        if parts.config.model.calibration is not None:
+            copy_session_card(parts.config.model.calibration, folder / CALIBRATION)
     keep_inputs(parts.bold, folder, parts.calibration)
+    keep_sham(parts.config.sham, folder)
 
 
 class _Session:
@@ -144,37 +146,53 @@ class _Session:
         self.first: SessionTime | None = None
         self.last: SessionTime | None = None
         self._markers: LslMarkerSource | None = None
-        self._operators: tuple[StopFile | Keyboard, ...] = ()
-        self._clean: CleanEegFile | None = None
+        self._operators = Operators(folder, self.clock, options.say)
+        self._outputs: Outputs | None = None
         self._waiting: Callable[[str], None] = options.say
 
     async def run(self) -> RunSummary:
         async with contextlib.AsyncExitStack() as stack:
             self._watch_signals(stack)
-            mqtt = await stack.enter_async_context(publishing(self.config.mqtt, self.name, self.clock, self._note))
+            mqtt = await stack.enter_async_context(
+                publishing(
+                    self.config.mqtt,
+                    self.name,
+                    self.clock,
+                    self._note,
+                    folder=self.folder,
+                    blinded=self.config.sham.blinded,
+                    on_command=self._operators.take,
+                )
+            )
             sources, eeg = await self._open_sources(stack, mqtt)
             if eeg is None and self.config.eeg.enabled:
                 self.notes.append("stopped before the EEG stream was found")
                 return self._summary(None, [])
             sfreq, channels = (None, ()) if eeg is None else (eeg.sfreq, eeg.channels)
+            self.parts = with_score(self.parts, sfreq, channels)
             core = make_eeg_core(self.parts, sfreq, channels, self.meter)
             self.started = True
             header = make_header(self.parts, self.name, sfreq, channels)
             recorder = Recorder(self.folder, header) if self.config.output.record else None
-            sinks = self._sinks(mqtt, core)
             gate = Gate(self.config.gate)
-            # a session that was started is armed: the decision's own vetoes hold triggers back until all is well
-            gate.arm()
-            loop = Loop(core, self.clock, gate, sinks, recorder, self.meter)
-            self._operators = (
-                StopFile(self.folder / STOP_FILE, self.clock, lambda: gate.armed),
-                Keyboard(self.clock, self.options.say),
+            outputs = open_outputs(
+                self.parts, self.name, self.folder, core, gate, self.clock, self._from_thread(self._note)
             )
-            for operator in self._operators:
-                stack.push_async_callback(operator.close)
+            self._outputs = outputs
+            self._operators.begin(gate, outputs.watchdog)
+            loop = Loop(core, self.clock, gate, [mqtt, *outputs.sinks], recorder, self.meter)
             shown = ChannelInterpolation(electrode_positions([c.name for c in core.lane.channels]))
             mqtt.publish_about(make_about(self.parts, self.name, core), shown)
+            mqtt.publish_config(
+                wire.ConfigMessage(session=self.name, sha256=self.config.sha256(), settings=public_config(self.config))
+            )
+            if self.parts.card is not None:
+                card = self.parts.card
+                mqtt.publish_card(wire.from_card(self.name, card.card.model_dump(mode="json"), card.sha256))
+            stack.push_async_callback(self._operators.close)
             self.options.say(f"running: session {self.name}, results in {self.folder}, broker {mqtt.url}")
+            if self.parts.sham is not None and math.isfinite(self.parts.sham.length_s):
+                self.options.say(f"blinded: feedback for {self.parts.sham.length_s:.0f} s, as long as the record")
             told = {"session": self.name, "folder": str(self.folder), "broker": mqtt.url}
             self.options.announce({"event": "running", **told})
             # start-up leaves millions of objects that no later collection needs to visit
@@ -185,13 +203,9 @@ class _Session:
             finally:
                 gc.unfreeze()
                 mqtt.publish_status("STOPPED", "")
-                for sink in sinks:
-                    if sink is not mqtt:
-                        await sink.close()
+                await outputs.close()
                 if self.config.output.record:
-                    quality = quality_values(loop.tally, core)
-                    text = json.dumps(quality, indent=1, allow_nan=False) + "\n"
-                    (self.folder / QUALITY).write_text(text, encoding="utf-8")
+                    self.write(self.folder / QUALITY, quality_values(loop.tally, core))
                 if recorder is not None:
                     # XDF is made from the log afterwards: a long session must not keep Ctrl-C waiting
                     await asyncio.to_thread(recorder.close, xdf=False)
@@ -200,6 +214,25 @@ class _Session:
     def _keep_maps(self, worker: BoldProcess) -> None:
         if self.started and self.config.output.record and worker.maps is not None:
             write_maps(self.folder, worker.maps)
+
+    @staticmethod
+    def _from_thread(tell: Callable[[str], None]) -> Callable[[str], None]:
+        """Say what another thread says, in the loop's own."""
+        running = asyncio.get_running_loop()
+
+        def pass_on(text: str) -> None:
+            # what is said after the loop's end is not worth a traceback
+            with contextlib.suppress(RuntimeError):
+                running.call_soon_threadsafe(tell, text)
+
+        return pass_on
+
+    def write(self, path: Path, values: object) -> None:
+        """Write values as JSON; a disk that is full must not keep the rest from being said."""
+        try:
+            path.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            self._note(f"{path.name} could not be written: {error}")
 
     def _note(self, text: str) -> None:
         self.notes.append(text)
@@ -264,19 +297,6 @@ class _Session:
         self._markers, self._waiting = markers, waiting
         return [*sources, eeg], description
 
-    def _sinks(self, mqtt: MqttSink, core: EegCore) -> list[Sink]:
-        sinks: list[Sink] = [mqtt]
-        if self.config.output.trigger_stream:
-            sinks.append(TriggerOutlet(self.name))
-        if self.config.output.clean_eeg_stream and self.config.eeg.enabled:
-            sinks.append(CleanEegOutlet(self.name, core.lane.channels, core.lane.sfreq_out))
-        if self.config.output.record:
-            sinks.append(ResultsSink(self.folder, self.parts.regions))
-            if self.config.eeg.enabled:
-                self._clean = CleanEegFile(self.folder, core.lane.channels, core.lane.sfreq_out)
-                sinks.append(self._clean)
-        return sinks
-
     async def _go(self, loop: Loop, sources: Sequence[Source], mqtt: MqttSink, recorder: Recorder | None) -> None:
         working = {
             asyncio.create_task(self._consume(loop), name="consume"),
@@ -284,7 +304,7 @@ class _Session:
             asyncio.create_task(self._tell_health(loop, mqtt, recorder), name="health"),
             *(asyncio.create_task(self._pump(source), name=source.name) for source in sources),
         }
-        working |= {asyncio.create_task(self._pump_commands(loop, each), name=each.name) for each in self._operators}
+        working |= self._operators.start(self.queue)
         if self._markers is not None:
             working.add(asyncio.create_task(self._pump_markers(self._markers), name="markers"))
         everything = set(working)
@@ -311,14 +331,6 @@ class _Session:
                 log.info("%s", text)
             await self.queue.put(event)
 
-    async def _pump_commands(self, loop: Loop, operator: StopFile | Keyboard) -> None:
-        async for command in operator:
-            if command.action == "stop":
-                # at once, however many events wait
-                loop.gate.disarm(STOPPED)
-            self.options.say(f"{command.action}: {command.text}")
-            await self.queue.put(command)
-
     async def _pump_markers(self, markers: LslMarkerSource) -> None:
         # markers may come later than the EEG: the loop does not wait for them
         if self.options.wait:
@@ -330,8 +342,8 @@ class _Session:
         self.first = self.first if self.first is not None else now
         self.last = now
         loop.handle(replace(event, received=now))
-        if self._clean is not None and isinstance(event, Marker):
-            self._clean.mark(event)
+        if isinstance(event, Marker) and self._outputs is not None and self._outputs.clean is not None:
+            self._outputs.clean.mark(event)
         if self.options.duration_s is not None and now - self.first >= self.options.duration_s:
             self.stop.set()
 
@@ -358,13 +370,16 @@ class _Session:
         state = None
         while True:
             queues = {"events": self.queue.qsize(), "mqtt": mqtt.depth}
-            notes = [*self.notes, *loop.core.timing_alarms(), *loop.core.lane.quality.notes]
+            notes = [*self.notes, *loop.core.timing_alarms(), *loop.core.notes, *loop.core.lane.quality.notes]
             if recorder is not None:
                 queues["recorder"] = recorder.depth
                 loop.recording_failed = recorder.failed is not None
                 notes += [] if recorder.failed is None else [f"recording: {recorder.failed}"]
             notes += [] if not mqtt.problem else [f"broker: {mqtt.problem}"]
             notes += [] if self.parts.model is None else self.parts.model.notes
+            notes += [] if self._outputs is None else self._outputs.problems
+            if mqtt.refused_commands:
+                notes.append(f"commands over MQTT that were refused: {mqtt.refused_commands}")
             health = loop.health(queues, tuple(notes))
             mqtt.put(health)
             if health.state is not state:
@@ -387,7 +402,8 @@ class _Session:
                 losses.update({f"queue_{k}": v for k, v in source.losses().items()})
         for worker in (s for s in sources if isinstance(s, BoldProcess)):
             notes += worker.problems[:20]
-            losses["volumes"] = losses.get("volumes", 0) + worker.lost
+            # a volume that the worker gave up may be a hole in the numbers, too: it is one loss
+            losses["volumes"] = max(losses.get("volumes", 0), worker.lost)
             for kind in LEFT_OUT:
                 if worker.counts.get(kind):
                     notes.append(f"from the scanner: {worker.counts[kind]} {kind.replace('_', ' ')}, left out")

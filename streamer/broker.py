@@ -8,6 +8,7 @@ elsewhere it stays, and ends the broker when the pipe from the parent closes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import getpass
 import logging
@@ -53,10 +54,14 @@ class EmbeddedBroker:
         None takes a free one.
     kind : {"mosquitto", "amqtt"} or None
         None takes mosquitto where it is installed.
+    keep : Path or None
+        A folder, made when it is not there, in which mosquitto keeps what it owes to subscribers with a session: they
+        lose nothing of QoS 1 when it is killed and revived. ``stop`` takes it away. None keeps nothing; amqtt cannot.
     """
 
-    def __init__(self, port: int | None = None, kind: Kind | None = None) -> None:
+    def __init__(self, port: int | None = None, kind: Kind | None = None, keep: Path | None = None) -> None:
         self.kind: Kind = kind or ("mosquitto" if find_mosquitto() else "amqtt")
+        self._keep = keep
         self._wanted = port
         self._port: int | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -111,6 +116,15 @@ class EmbeddedBroker:
 
     def stop(self) -> None:
         """End the broker. May be called twice."""
+        self._end()
+        if self._keep is not None:
+            for left in self._keep.glob("mosquitto.db*"):
+                left.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                # only when nothing else lies there
+                self._keep.rmdir()
+
+    def _end(self) -> None:
         if self._child is not None:
             self._child.terminate()
             try:
@@ -135,10 +149,10 @@ class EmbeddedBroker:
         if self._port is None or self.alive:
             return False
         port = self._port
-        self.stop()
+        self._end()
         said = self._try(port)
         if said:
-            self.stop()
+            self._end()
         # clients know the port: it is kept, also for another attempt
         self._port = port
         if said:
@@ -176,10 +190,18 @@ class EmbeddedBroker:
         if program is None or self._folder is None:
             raise BrokerError("mosquitto is not installed: install it, or use kind='amqtt'")
         config = self._folder / "mosquitto.conf"
+        keeping = "persistence false\n"
+        if self._keep is not None:
+            self._keep.mkdir(parents=True, exist_ok=True)
+            # after every change: it may be killed at any time
+            keeping = (
+                f"persistence true\npersistence_location {self._keep.resolve()}/\n"
+                "autosave_on_changes true\nautosave_interval 1\n"
+            )
         # a change of user would make the kernel forget that the child is to end with us
         config.write_text(
-            f"listener {port} {HOST}\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\nlog_dest stdout\n"
-            f"user {getpass.getuser()}\n",
+            f"listener {port} {HOST}\nallow_anonymous true\nset_tcp_nodelay true\nlog_dest stdout\n"
+            f"user {getpass.getuser()}\n{keeping}",
             encoding="utf-8",
         )
         return [program, "-c", str(config)]

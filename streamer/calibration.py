@@ -1,13 +1,15 @@
 """What a calibration run leaves behind for the runs after it: baselines, a reference volume, thresholds.
 
 A folder with ``calibration.toml``; ``reference.nii.gz`` when there was BOLD; ``ocular.json`` when eye artefacts are to
-be taken out; ``features.json`` when features beside band power learned something.
+be taken out; ``features.json`` when features beside band power learned something; ``card.toml`` with its graphs, the
+session card, when a model was fitted to the participant (``session_card/``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,11 +22,15 @@ from pydantic import Field, ValidationError
 from streamer.clean.eeg.ocular import OcularFit
 from streamer.contracts import Settings
 from streamer.decode.baseline import PowerBaseline
+from streamer.decode.card_file import load_card
+from streamer.decode.model_card import ModelCard
 from streamer.errors import RecordingError
 from streamer.formats.nifti import read_nifti, write_nifti
 from streamer.messages import F32, F64, Array
 
 SCHEMA = 1
+SESSION_CARD = "card.toml"
+"""The card of a model that was fitted to the participant, in the calibration's folder."""
 OCULAR = "ocular.json"
 FEATURES = "features.json"
 
@@ -38,6 +44,8 @@ class _Stored(Settings):
     power_mean: tuple[float, ...] = ()
     power_sd: tuple[float, ...] = ()
     region_means: tuple[float, ...] = ()
+    region_sd: tuple[float, ...] = ()
+    threshold_of: str = ""
     threshold_on: float | None = None
     threshold_off: float | None = None
     n_windows: int = 0
@@ -62,10 +70,14 @@ class Calibration:
         Of log band power.
     region_means : ndarray or None
         Mean intensity per region, shape (n_regions,).
+    region_sd : ndarray or None
+        Standard deviation of each region's signal change over the run, %, shape (n_regions,).
     reference : (ndarray, ndarray) or None
         Volume and affine that motion is measured against.
     threshold_on, threshold_off : float or None
         Of the decision.
+    threshold_of : str
+        Name of the card whose probabilities these were taken from; empty where that is not known.
     n_windows : int
         Windows that the thresholds were taken from.
     ocular : OcularFit or None
@@ -74,6 +86,8 @@ class Calibration:
         Digest of the settings of the features beside band power.
     learned : mapping
         What these features learned: their models and references, as plain values.
+    sha256 : str
+        Of its file; empty while it was not read from one.
     """
 
     source: str
@@ -82,14 +96,23 @@ class Calibration:
     regions: tuple[str, ...]
     baseline: PowerBaseline | None = None
     region_means: F32 | None = None
+    region_sd: F32 | None = None
     reference: tuple[Array, F64] | None = None
     threshold_on: float | None = None
     threshold_off: float | None = None
+    threshold_of: str = ""
     n_windows: int = 0
     ocular: OcularFit | None = None
     extra: str = ""
     learned: Mapping[str, Any] = field(default_factory=dict[str, Any])
     plain: dict[str, Any] = field(default_factory=dict[str, Any], compare=False)
+    sha256: str = field(default="", compare=False)
+
+    def sd_by_region(self) -> dict[str, float]:
+        """Standard deviation of each region's signal change, %; empty where there is none."""
+        if self.region_sd is None:
+            return {}
+        return {name: float(sd) for name, sd in zip(self.regions, self.region_sd, strict=True)}
 
     def fit_problems(self, channels: tuple[str, ...], regions: tuple[str, ...], preprocessing: str) -> list[str]:
         """List every way in which this calibration does not fit a session."""
@@ -110,8 +133,9 @@ def _diff(ours: tuple[str, ...], theirs: tuple[str, ...]) -> str:
 
 
 def save_calibration(calibration: Calibration, folder: Path) -> Path:
-    """Write a calibration; gives the path of its TOML. An older one in the folder is replaced."""
+    """Write a calibration; gives the path of its TOML. An older one in the folder is replaced, its card goes."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / SESSION_CARD).unlink(missing_ok=True)
     base = calibration.baseline
     eyes = None if calibration.ocular is None else calibration.ocular.model_dump_json()
     learned = json.dumps(calibration.learned) if calibration.learned else None
@@ -123,7 +147,15 @@ def save_calibration(calibration: Calibration, folder: Path) -> Path:
         "regions": list(calibration.regions),
         "power_mean": [] if base is None else base.mean.tolist(),
         "power_sd": [] if base is None else base.sd.tolist(),
-        "region_means": [] if calibration.region_means is None else [float(v) for v in calibration.region_means],
+        "region_means": []
+        if calibration.region_means is None
+        else [
+            # JSON's NaN is no TOML; a level of 0 is none
+            float(v) if np.isfinite(v) else 0.0
+            for v in calibration.region_means
+        ],
+        "region_sd": [] if calibration.region_sd is None else [float(v) for v in calibration.region_sd],
+        "threshold_of": calibration.threshold_of,
         "threshold_on": calibration.threshold_on,
         "threshold_off": calibration.threshold_off,
         "n_windows": calibration.n_windows,
@@ -158,7 +190,8 @@ def load_calibration(folder: Path) -> Calibration:
     """
     path = folder / "calibration.toml"
     try:
-        stored = _Stored.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        raw = path.read_bytes()
+        stored = _Stored.model_validate(tomllib.loads(raw.decode("utf-8")))
         baseline = PowerBaseline(np.array(stored.power_mean), np.array(stored.power_sd)) if stored.power_mean else None
     except FileNotFoundError as error:
         raise RecordingError(
@@ -178,7 +211,9 @@ def load_calibration(folder: Path) -> Calibration:
         regions=stored.regions,
         baseline=baseline,
         region_means=np.array(stored.region_means, np.float32) if stored.region_means else None,
+        region_sd=np.array(stored.region_sd, np.float32) if stored.region_sd else None,
         reference=reference,
+        threshold_of=stored.threshold_of,
         threshold_on=stored.threshold_on,
         threshold_off=stored.threshold_off,
         n_windows=stored.n_windows,
@@ -186,7 +221,33 @@ def load_calibration(folder: Path) -> Calibration:
         extra=stored.extra,
         learned=_read_learned(folder / FEATURES, stored.features_sha256),
         plain=stored.model_dump(mode="json", by_alias=True),
+        sha256=hashlib.sha256(raw).hexdigest(),
     )
+
+
+def session_card_problems(card: ModelCard, calibration: Calibration | None) -> list[str]:
+    """Say whether a card was made from another calibration than the one in force; empty when it fits."""
+    given = "" if calibration is None else calibration.sha256
+    if not card.calibration or card.calibration == given:
+        return []
+    found = f"the session's has sha256 {given[:12]}" if given else "the session has none that was read from a file"
+    return [f"card {card.name} was fitted with the calibration of sha256 {card.calibration[:12]}: {found}"]
+
+
+def copy_session_card(source: Path, folder: Path) -> Path | None:
+    """Copy the session card of a calibration's folder with its graphs; None where there is none.
+
+    Raises
+    ------
+    ModelError
+        The card or a graph is altered.
+    """
+    path = source / SESSION_CARD
+    if not path.exists():
+        return None
+    for graph in load_card(path).card.files():
+        shutil.copyfile(source / graph.file, folder / graph.file)
+    return shutil.copyfile(path, folder / SESSION_CARD)
 
 
 def _sha256(text: str) -> str:

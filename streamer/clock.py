@@ -83,6 +83,11 @@ def wall_time_stamp() -> str:
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime())
 
 
+def wall_time() -> float:
+    """Tell the time of day, s since 1970 (UTC): for receivers that know no LSL clock; nothing may be decided by it."""
+    return time.time()
+
+
 def pause(seconds: float) -> None:
     """Block this thread: for reader threads and child processes, never in the loop."""
     time.sleep(seconds)

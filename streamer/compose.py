@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -12,16 +13,22 @@ from pathlib import Path
 from streamer import __version__, wire
 from streamer.bold_core import BoldSetup
 from streamer.bold_inputs import make_setup, with_task
-from streamer.calibration import Calibration, load_calibration
+from streamer.calibration import SESSION_CARD, Calibration, load_calibration, session_card_problems
+from streamer.clean.eeg.lane import output_rate
 from streamer.clean.eeg.ocular import OcularFit
 from streamer.config import Config
-from streamer.decode.card import LoadedCard, fit_problems, load_card, sfreq_problems
-from streamer.decode.onnx_model import FusionModel
+from streamer.decode.card_file import LoadedCard, dump_card, fit_problems, load_card, sfreq_problems
+from streamer.decode.load_model import load_model
+from streamer.decode.model import Model
+from streamer.decode.score_card import NAME
+from streamer.decode.sham import BlindFeedback
 from streamer.engine import EegCore
 from streamer.errors import ModelError, UsageError
 from streamer.formats.nifti import LabelImage
 from streamer.messages import ChannelInfo, SessionHeader
 from streamer.probe import Probe
+from streamer.session_score import session_score, session_tangent
+from streamer.sham_inputs import load_sham
 
 PACKAGES = ("numpy", "scipy", "numba", "pylsl", "onnxruntime", "aiomqtt", "nibabel", "pydicom", "nilearn", "pyqtgraph")
 
@@ -35,9 +42,12 @@ class Parts:
 
     config: Config
     card: LoadedCard | None
-    model: FusionModel | None
+    """None without a model, and for a score as long as the channels are not known."""
+    model: Model | None
     calibration: Calibration | None
     bold: BoldSetup
+    sham: BlindFeedback | None = None
+    """Made anew for every session: it knows how far into the run it is."""
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -46,7 +56,7 @@ class Parts:
 
 
 def default_card() -> Path:
-    """Find the card that ships (in the package ``models.zoo``)."""
+    """Find the card of the network that ships, trained on simulated sessions (in the package ``models.zoo``)."""
     # found by name at run time: the engine does not import models
     return Path(str(files("models.zoo"))) / "default.toml"
 
@@ -80,22 +90,72 @@ def compose(
     UsageError
         The regions are not approved.
     """
-    if config.model.calibration is not None:
-        calibration = load_calibration(config.model.calibration)
-    config = with_task(_with_thresholds(config, calibration))
+    folder = config.model.calibration
+    if folder is not None:
+        calibration = load_calibration(folder)
+    path = _card_path(config, folder)
+    card = None if path is None else load_card(path)
+    name = card.card.name if card is not None else NAME if config.model.card in {"auto", "score"} else ""
+    config = with_task(_with_thresholds(config, calibration, name))
     config = _with_vetoes(config, has_eeg=has_eeg and config.eeg.enabled, has_bold=has_bold and config.bold.enabled)
-    card = None
-    model = None
-    if config.model.card != "none":
-        card = load_card(default_card() if config.model.card == "default" else Path(config.model.card))
-        model = FusionModel(card, None if config.model.provider == "auto" else (config.model.provider,))
-        model.warm_up()
-    return Parts(config, card, model, calibration, make_setup(config, labels, calibration))
+    sham = load_sham(config.sham, config.decision)
+    parts = Parts(config, None, None, calibration, make_setup(config, labels, calibration), sham)
+    return parts if card is None else _with_card(parts, card)
 
 
-def _with_thresholds(config: Config, calibration: Calibration | None) -> Config:
-    # thresholds that a calibration measured take the place of the configured ones
+def _card_path(config: Config, calibration: Path | None) -> Path | None:
+    """Find the card's file; None where there is no model, or a score whose card is made of the settings."""
+    match config.model.card:
+        case "none" | "score":
+            return None
+        case "auto":
+            path = None if calibration is None else calibration / SESSION_CARD
+            return path if path is not None and path.exists() else None
+        case "simulated":
+            return default_card()
+        case named:
+            return Path(named)
+
+
+def _with_card(parts: Parts, card: LoadedCard) -> Parts:
+    provider = parts.config.model.provider
+    model = load_model(card, None if provider == "auto" else (provider,))
+    model.warm_up()
+    return replace(parts, card=card, model=model)
+
+
+def with_score(parts: Parts, sfreq: float | None, channels: tuple[ChannelInfo, ...]) -> Parts:
+    """Make the model of a session that has none trained, now that its channels are known.
+
+    Parameters
+    ----------
+    parts : Parts
+    sfreq : float or None
+        Rate of the incoming EEG, Hz; None for a session without EEG.
+    channels : tuple of ChannelInfo
+        Of the incoming EEG.
+
+    Raises
+    ------
+    ModelError
+        The score's settings name a band, channel or region that is not there.
+    """
+    config = parts.config
+    if parts.model is not None or config.model.card not in {"auto", "score"}:
+        return parts
+    used = () if sfreq is None else tuple(c.name for c in channels if c.kind == "eeg")
+    rate = 0.0 if sfreq is None else output_rate(config.clean.eeg, sfreq)
+    regions = parts.regions if config.bold.enabled else ()
+    card = session_score(config, used, regions, rate, parts.calibration)
+    sha256 = hashlib.sha256(dump_card(card).encode()).hexdigest()
+    return _with_card(parts, LoadedCard(card, sha256, Path()))
+
+
+def _with_thresholds(config: Config, calibration: Calibration | None, card: str) -> Config:
+    # thresholds that a calibration measured take the place of the configured ones, if they are of what is fed back now
     if calibration is None or calibration.threshold_on is None or calibration.threshold_off is None:
+        return config
+    if calibration.threshold_of not in {"", card} or config.decision.source.feature:
         return config
     update = {"threshold_on": calibration.threshold_on, "threshold_off": calibration.threshold_off}
     return config.model_copy(update={"decision": config.decision.model_copy(update=update)})
@@ -126,14 +186,19 @@ def make_eeg_core(
     """
     has_eeg = sfreq is not None
     if sfreq is None:
-        names = parts.card.card.eeg.channels if parts.card is not None else ("none",)
+        card = None if parts.card is None else parts.card.card
+        calibrated = () if parts.calibration is None else parts.calibration.channels
+        names = card.eeg.channels if card is not None and card.eeg is not None else calibrated or ("none",)
         sfreq, channels = 250.0, tuple(ChannelInfo(name, "eeg") for name in names)
     used = tuple(c.name for c in channels if c.kind == "eeg")
     if not used:
         raise UsageError(f"the EEG stream has {len(channels)} channels, none of kind EEG")
     problems: list[str] = []
     if parts.card is not None:
-        problems += fit_problems(parts.card.card, used, parts.regions, parts.config.model_digest())
+        card = parts.card.card
+        tangent = session_tangent(parts.config, used)
+        problems += fit_problems(card, used, parts.regions, parts.config.model_digest(), tangent=tangent)
+        problems += session_card_problems(card, parts.calibration)
     if parts.calibration is not None:
         problems += parts.calibration.fit_problems(used, parts.regions, parts.config.preprocessing_digest())
         eyes = parts.calibration.ocular
@@ -157,6 +222,7 @@ def make_eeg_core(
         probe=probe,
         region_means=None if own is None else own.region_means,
         learned=None if own is None else own.learned,
+        sham=parts.sham,
     )
     if parts.card is not None and (wrong := sfreq_problems(parts.card.card, core.lane.sfreq_out)):
         raise ModelError(f"model does not fit this session: {'; '.join(wrong)}")

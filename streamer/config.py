@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from streamer.acquire.dicom_push import DicomPushSettings
 from streamer.acquire.lsl import EegStreamSettings, MarkerStreamSettings
@@ -27,16 +27,26 @@ from streamer.clean.bold.lane import BoldLaneSettings
 from streamer.clean.bold.signal.region_signal import RegionSignalSettings
 from streamer.clean.eeg.lane_settings import EegLaneSettings
 from streamer.contracts import Settings
-from streamer.decode.card import preprocessing_digest
+from streamer.decode.bold_estimate import BoldEstimateSettings
+from streamer.decode.card_file import preprocessing_digest
 from streamer.decode.decision_settings import DecisionSettings
+from streamer.decode.event_sources import EventSourcesSettings
 from streamer.decode.feature_set import FeatureSetSettings
 from streamer.decode.features import BandPowerSettings
+from streamer.decode.recentre import RecentreSettings
+from streamer.decode.relevance import RelevanceSettings
+from streamer.decode.score_spec import ScoreSpec
 from streamer.emit.gate import GateSettings
 from streamer.emit.mqtt import MqttSettings
+from streamer.emit.osc import OscSettings
+from streamer.emit.ttl import TtlSettings
 from streamer.engine_settings import EngineSettings
 from streamer.errors import ConfigError, UsageError
+from streamer.sham_inputs import ShamSection, sham_problems
 
 SCHEMA = 1
+CARDS = frozenset({"auto", "score", "simulated", "none"})
+"""Cards that are named, not found by a path."""
 
 
 class SessionSection(Settings):
@@ -119,8 +129,18 @@ class CleanSection(Settings):
 class ModelSection(Settings):
     """The model and the participant's calibration."""
 
-    card: str = "default"
-    """Path of a model card, ``default`` for the one that ships, ``none`` for no model."""
+    card: str = "auto"
+    """auto: the session card that ``streamer calibrate`` fitted to the participant, where ``calibration`` has one, else
+    score. score: band power and signal change as ``[model.score]`` says, for any montage, not trained. simulated: the
+    network that ships, which knows one simulated montage. none: no model. Else the path of a model card."""
+    score: ScoreSpec = ScoreSpec()
+    """A score that needs no training."""
+    recentre: RecentreSettings = RecentreSettings()
+    """Following slow drift during the session."""
+    relevance: RelevanceSettings = RelevanceSettings()
+    """What the decision rests on, by taking parts of the window away."""
+    estimate: BoldEstimateSettings = BoldEstimateSettings()
+    """A guess of the BOLD from the EEG, for when volumes are late."""
     provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
     """ONNX Runtime's execution provider; auto takes the fastest that works."""
     calibration: Path | None = None
@@ -133,6 +153,12 @@ class OutputSection(Settings):
 
     trigger_stream: bool = True
     """Triggers as an LSL marker stream."""
+    score_stream: bool = True
+    """What the participant is shown, as an LSL stream."""
+    osc: OscSettings = OscSettings()
+    """Scores and triggers over OSC."""
+    ttl: TtlSettings = TtlSettings()
+    """Triggers as pulses on a serial port."""
     clean_eeg_stream: bool = True
     """Cleaned EEG as an LSL stream."""
     record: bool = True
@@ -162,8 +188,12 @@ class Config(Settings):
     """What the model sees at a tick."""
     model: ModelSection = ModelSection()
     """The model and the participant's calibration."""
+    events: EventSourcesSettings = EventSourcesSettings()
+    """What asks for triggers beside the score: a phase of a rhythm, sleep spindles, epileptic spikes."""
     decision: DecisionSettings = DecisionSettings()
     """From probability to trigger."""
+    sham: ShamSection = ShamSection()
+    """A blinded study: real feedback or sham, from a sealed list."""
     gate: GateSettings = GateSettings()
     """The last check before a trigger leaves."""
     mqtt: MqttSettings = MqttSettings()
@@ -180,6 +210,17 @@ class Config(Settings):
             raise ValueError("a decision must be a whole number of 0.1 s steps apart: 10, 5, 2.5, 2 or 1 Hz")
         return value
 
+    @model_validator(mode="after")
+    def _blind(self) -> Config:
+        problems = sham_problems(self.sham, self.decision)
+        if self.sham.blinded and self.events.enabled:
+            problems.append(
+                "[events] answers the participant's own EEG, which would tell a sham: expected none of them"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
     def engine(self) -> EngineSettings:
         """Settings of the EEG core."""
         return EngineSettings(
@@ -192,6 +233,10 @@ class Config(Settings):
             dynamics=self.dynamics,
             windows=self.windows,
             decision=self.decision,
+            estimate=self.model.estimate,
+            recentre=self.model.recentre,
+            relevance=self.model.relevance,
+            events=self.events,
             tick_hz=self.tick_hz,
             bold_first_volume=self.bold.first_volume,
             bold_latency_s=self.bold.latency_s,
@@ -298,10 +343,16 @@ def _with_base(config: Config, base: Path) -> Config:
                     "events": fix(config.bold.events),
                 }
             ),
+            "mqtt": config.mqtt.model_copy(
+                update={name: fix(getattr(config.mqtt, name)) for name in ("ca_file", "cert_file", "key_file")}
+            ),
+            "sham": config.sham.model_copy(
+                update={name: fix(getattr(config.sham, name)) for name in ("list", "record", "key")}
+            ),
             "model": config.model.model_copy(
                 update={
                     "calibration": fix(config.model.calibration),
-                    "card": card if card in {"default", "none"} else str(base / Path(card).expanduser()),
+                    "card": card if card in CARDS else str(base / Path(card).expanduser()),
                 }
             ),
         }

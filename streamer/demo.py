@@ -114,7 +114,8 @@ def run_demo(settings: DemoSettings, say: Callable[[str], None], progress: Progr
             regions=(out / "recording" / "regions.nii.gz").resolve(),
             region_names=(out / "recording" / "regions.tsv").resolve(),
         ),
-        model=ModelSection(calibration=(out / "calibration").resolve()),
+        # the participant is simulated: the network that was trained on such is the one that knows them
+        model=ModelSection(card="simulated", calibration=(out / "calibration").resolve()),
     )
     with progress("calibration run, replayed") as tell:
         calibration = calibrate_recording(out / "recording" / "calibration" / "recording.toml", config, tell)

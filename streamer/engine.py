@@ -39,17 +39,23 @@ from streamer.clean.bold.signal.region_signal import RegionSignal
 from streamer.clean.bold.signal.retroicor import Retroicor
 from streamer.clean.eeg.lane import EegLane
 from streamer.clean.eeg.ocular import OcularFit
+from streamer.core_timing import timing_alarms, timing_figures
 from streamer.decode.baseline import PowerBaseline, RunningBaseline, log_power
 from streamer.decode.bold_estimate import BoldEstimate, EstimateFit
-from streamer.decode.decide import Decision
+from streamer.decode.decide import Decision, Sham
+from streamer.decode.event_sources import EventSources
 from streamer.decode.feature_set import FeatureSet
 from streamer.decode.features import BandPower, PowerStep
-from streamer.decode.onnx_model import FusionModel
+from streamer.decode.model import Model
+from streamer.decode.phase_target import Lane
+from streamer.decode.recentre import COMMANDS, RECENTRE, Recentre
+from streamer.decode.relevance import Relevance
 from streamer.decode.tangent import TANGENT
 from streamer.engine_settings import EngineSettings
 from streamer.messages import (
     F32,
     F64,
+    Array,
     BoldFrame,
     ChannelInfo,
     CleanEeg,
@@ -60,6 +66,7 @@ from streamer.messages import (
     Flag,
     Marker,
     Output,
+    Prediction,
     SessionTime,
     State,
     Tick,
@@ -69,6 +76,8 @@ from streamer.probe import NoProbe, Probe
 
 ESTIMATE = "estimate"
 """Where the fit that guesses the BOLD stands among what was learned."""
+EVENTS = "events"
+"""Where what the sources of triggers learned stands."""
 
 
 class EegCore:
@@ -83,7 +92,7 @@ class EegCore:
         Of the incoming EEG.
     regions : tuple of str
         Names of the BOLD lane's regions, in order.
-    model : FusionModel or None
+    model : Model or None
         None makes windows but no predictions.
     baseline : PowerBaseline or None
         From a calibration run; None estimates it from the run's own past.
@@ -95,6 +104,8 @@ class EegCore:
     learned : mapping or None
         What the features beside band power learned in a calibration run; None lets them learn from the run's own past.
         Under ``estimate`` the fit that guesses the BOLD from the EEG; without it nothing is guessed.
+    sham : Sham or None
+        Stands between the score and the participant in a blinded session, whatever its condition.
     """
 
     def __init__(
@@ -103,12 +114,13 @@ class EegCore:
         sfreq: float,
         channels: tuple[ChannelInfo, ...],
         regions: tuple[str, ...],
-        model: FusionModel | None = None,
+        model: Model | None = None,
         baseline: PowerBaseline | None = None,
         ocular: OcularFit | None = None,
         probe: Probe | None = None,
         region_means: F32 | None = None,
         learned: Mapping[str, Any] | None = None,
+        sham: Sham | None = None,
     ) -> None:
         self.settings = settings
         self.model = model
@@ -122,7 +134,9 @@ class EegCore:
         n_channels = len(self.lane.channels)
         self.features = BandPower(settings.features, self.lane.sfreq_out, n_channels)
         names = [c.name for c in self.lane.channels]
-        self._features_out = FeatureSet(settings.extra, self.lane.sfreq_out, names, learned, self.lane.phase_rad)
+        self._features_out = FeatureSet(
+            settings.extra, self.lane.sfreq_out, names, learned, self.lane.phase_rad, settings.recentre
+        )
         self._tangent: Feature | None = None
         fit = (learned or {}).get(ESTIMATE) if settings.estimate.enabled else None
         self._estimate = (
@@ -147,8 +161,26 @@ class EegCore:
         self._regions = RegionSignal(settings.regions, len(regions), means)
         self._dynamics = BoldDynamics(settings.dynamics, regions)
         self._steps_per_tick = _whole(1.0 / settings.tick_hz, settings.features.step_s)
-        self.decision = Decision(settings.decision, model.classes) if model is not None else None
+        self.decision = Decision(settings.decision, model.classes, sham) if model is not None else None
+        self._events: EventSources | None = None
+        if settings.events.enabled:
+            residual = settings.eeg.residual
+            adapts = residual.obs != "off" or residual.anc
+            path = Lane(self.lane.delay_s, self.lane.hold_s, adapts, self.lane.phase_rad)
+            known = (learned or {}).get(EVENTS)
+            self._events = EventSources(settings.events, self.lane.sfreq_out, names, path, known)
         self._baseline = baseline
+        self._recentre: Recentre | None = None
+        if settings.recentre.enabled and baseline is not None:
+            labels = tuple(f"{name}:{band}" for name in names for band in settings.features.bands)
+            fine = _whole(settings.windows.eeg_step_s, settings.features.step_s)
+            self._recentre = Recentre(settings.recentre, baseline, labels, fine, settings.features.step_s)
+            self._recentre.sham = sham is not None
+        self._bold_flags = Flag.NONE
+        self._relevance: Relevance | None = None
+        if model is not None and settings.relevance.enabled:
+            self._relevance = Relevance(model, names, tuple(settings.features.bands), regions)
+        self._asked: tuple[Window, Prediction] | None = None
         self._running = None if baseline is not None else RunningBaseline(self._n_features)
         self._running_needed = round(settings.uncalibrated_s / settings.features.step_s)
         self._probe: Probe = probe if probe is not None else NoProbe()
@@ -170,46 +202,21 @@ class EegCore:
 
     def learned(self) -> dict[str, Any]:
         """Give what the features beside band power learned so far, as plain values; empty while there is nothing."""
-        return self._features_out.learned()
+        events = self._events.learned() if self._events is not None else None
+        return {**self._features_out.learned(), **({EVENTS: events} if events else {})}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the operator should know of sources of triggers that hold back."""
+        return () if self._events is None else self._events.notes
 
     def timing(self) -> dict[str, int | float]:
         """Tell what was found of time so far: counts, and figures in s or ms as their names say."""
-        line, volumes, matcher = self.timeline, self.triggers.volumes, self.matcher
-        train = volumes.train
-        return {
-            "gaps": line.gaps,
-            "lost_samples": line.lost_samples,
-            "duplicate_samples": line.duplicates,
-            "clock_steps": line.clock_steps,
-            "eeg_jitter_ms": 1e3 * line.jitter_s,
-            "eeg_residual_ms": 1e3 * line.residual_s,
-            "markers_approximate": self.triggers.approximate,
-            "markers_unresolved": self.triggers.unresolved,
-            "triggers": volumes.n_triggers,
-            "triggers_missing": volumes.missing,
-            "triggers_doubled": volumes.doubled,
-            "triggers_extra": volumes.extra,
-            "triggers_late": volumes.late,
-            "trigger_residual_alarms": volumes.residual_alarms,
-            "trigger_residual_ms": 0.0 if train is None else 1e3 * train.residual_s,
-            "trains": volumes.trains,
-            "tr_s": (0.0 if train is None else train.tr) or 0.0,
-            "volumes_matched": matcher.matched,
-            "volumes_unmatched": matcher.unmatched,
-            "volumes_misaligned": matcher.misaligned,
-            "scanner_clock_steps": matcher.clock_steps,
-            "scanner_residual_ms": 1e3 * matcher.residual_s,
-        }
+        return timing_figures(self.timeline, self.triggers, self.matcher)
 
     def timing_alarms(self) -> tuple[str, ...]:
         """Say in words what disagrees, oldest first; at most 17 sentences."""
-        alarms = list(self.matcher.alarms)
-        if self.triggers.volumes.residual_alarms:
-            limit = 1e3 * self.settings.triggers.alarm_s
-            alarms.append(
-                f"{self.triggers.volumes.residual_alarms} volume triggers lie over {limit:g} ms off the regular beat"
-            )
-        return tuple(alarms)
+        return timing_alarms(self.triggers, self.matcher, self.settings.triggers.alarm_s)
 
     def feed(self, event: Event) -> list[Output]:
         """Take one event; give what follows from it, in order."""
@@ -231,7 +238,7 @@ class EegCore:
                 return []
 
     def _chunk(self, event: EegChunk) -> list[Output]:
-        out: list[Output] = []
+        out: list[Output] = self._look_aside()
         for chunk in self.timeline(event):
             if self._retroicor is not None and self._breath is not None:
                 # as it came: the lane's high-pass would distort a breath
@@ -244,17 +251,40 @@ class EegCore:
             for clean in cleaned:
                 out.append(clean)
                 out.extend(self._extra(clean))
+                out.extend(self._events_in(clean))
                 for step in self.features(clean):
                     out.extend(self._step(step))
             self._probe.start()
         return out
 
+    def _look_aside(self) -> list[Output]:
+        """Ask what the last decision rested on: between decisions, so that none of them waits for it."""
+        asked, self._asked = self._asked, None
+        if self._relevance is None or asked is None:
+            return []
+        found = self._relevance(*asked)
+        return [] if found is None else [found]
+
+    def _events_in(self, clean: CleanEeg) -> list[Output]:
+        if self._events is None:
+            return []
+        out: list[Output] = []
+        for each in self._events(clean, self._bad(clean)):
+            if isinstance(each, Feature):
+                out.extend(self._fed_back([each]))
+            elif self.decision is not None and (decided := self.decision.candidate(each)) is not None:
+                out.append(decided)
+        return out
+
+    def _bad(self, clean: CleanEeg) -> Array:
+        bad = np.zeros(len(self.lane.channels), dtype=bool)
+        bad[list(clean.bad)] = True
+        return bad
+
     def _extra(self, clean: CleanEeg) -> list[Feature]:
         if not self.settings.extra.enabled:
             return []
-        bad = np.zeros(len(self.lane.channels), dtype=bool)
-        bad[list(clean.bad)] = True
-        found = self._features_out(clean, bad)
+        found = self._features_out(clean, self._bad(clean))
         self._tangent = next((each for each in reversed(found) if each.name == TANGENT), self._tangent)
         return self._fed_back(found)
 
@@ -280,15 +310,17 @@ class EegCore:
         if self.steps is not None:
             self.steps.append(step)
         power = step.power.reshape(-1)
-        trusted = step.valid and not step.flags & (Flag.WARMING | Flag.UNSYNCED | Flag.GAP | Flag.CLOCK_STEP)
+        trusted = step.clean
         if self._running is not None and trusted:
             self._running.add(log_power(power))
         self.windows.eeg(step.index, power, step.end_time, step.flags, valid=trusted)
-        guess = None
+        out: list[Output] = []
+        if self._recentre is not None and (moved := self._recentre(step, self._bold_flags)) is not None:
+            out.append(moved)
         if self._estimate is not None:
             guess = self._estimate(step.index, log_power(power) if trusted else None, step.end_time, step.flags)
+            out.extend([] if guess is None else [guess])
         self._probe.lap("features")
-        out: list[Output] = [] if guess is None else [guess]
         if (step.index + 1) % self._steps_per_tick == 0:
             out.extend(self._decide(step.end_time))
         return out
@@ -306,6 +338,7 @@ class EegCore:
             self._tell_lane(frame, start)
         frame = self._regions(frame, self._heart_and_breath(frame, start))
         self.windows.bold(frame)
+        self._bold_flags = frame.flags & Flag.MOTION
         return [frame, *self._fed_back(self._dynamics(frame))]
 
     def _heart_and_breath(self, frame: BoldFrame, start: int | None) -> F64 | None:
@@ -341,6 +374,10 @@ class EegCore:
             self._stopped = False
         if self.decision is not None and event.action in {"stop", "arm"}:
             self.decision.command(event.action)
+        if event.action == RECENTRE and event.text in COMMANDS:
+            self._features_out.recentre(event.text)
+            if self._recentre is not None:
+                self._recentre.command(event.text)
 
     def _decide(self, end: SessionTime) -> list[Output]:
         window = self._window(end)
@@ -352,6 +389,7 @@ class EegCore:
         prediction = self.model(window)
         self._probe.lap("model")
         out.append(prediction)
+        self._asked = (window, prediction)
         out.extend(self.decision(prediction))
         self._probe.lap("decide")
         return out
@@ -368,7 +406,10 @@ class EegCore:
                 extra |= Flag.WARMING
         eeg = None
         if power is not None and baseline is not None:
-            eeg = self.windows.paired(baseline.z(log_power(power)))
+            z = baseline.z(log_power(power))
+            if self._recentre is not None:
+                z = (z - self._recentre.shift).astype(np.float32)
+            eeg = self.windows.paired(z)
         return self.windows.cut(end, eeg, extra, self._tangent_at(end))
 
     def _tangent_at(self, end: SessionTime) -> F32:

@@ -12,8 +12,11 @@ from streamer.clean.eeg.lane_settings import EegLaneSettings
 from streamer.contracts import Settings
 from streamer.decode.bold_estimate import BoldEstimateSettings
 from streamer.decode.decision_settings import DecisionSettings
+from streamer.decode.event_sources import EventSourcesSettings
 from streamer.decode.feature_set import FeatureSetSettings
 from streamer.decode.features import BandPowerSettings
+from streamer.decode.recentre import RecentreSettings
+from streamer.decode.relevance import RelevanceSettings
 
 
 class EngineSettings(Settings):
@@ -39,6 +42,12 @@ class EngineSettings(Settings):
     """Phases of heart beat and breath."""
     dynamics: BoldDynamicsSettings = BoldDynamicsSettings()
     """Features of the region signals that are given out beside the model's."""
+    recentre: RecentreSettings = RecentreSettings()
+    """Following slow drift of the EEG's baseline."""
+    events: EventSourcesSettings = EventSourcesSettings()
+    """What asks for triggers beside the score."""
+    relevance: RelevanceSettings = RelevanceSettings()
+    """What the decision rests on."""
     estimate: BoldEstimateSettings = BoldEstimateSettings()
     """A guess of the BOLD from the EEG."""
     tick_hz: float = 10.0

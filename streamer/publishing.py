@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from streamer.broker import EmbeddedBroker
 from streamer.clock import Clock
-from streamer.emit.mqtt import MqttSettings, MqttSink
+from streamer.emit.command_key import command_key
+from streamer.emit.mqtt import MqttSink
+from streamer.emit.mqtt_settings import MqttSettings
 from streamer.errors import BrokerError
+from streamer.messages import Command
 
 FALLBACK = "mqtt://127.0.0.1:1883"
 """Where the sink looks when the embedded broker does not start: a broker may come up there later."""
 LOOK_EVERY_S = 1.0
+KEPT = "broker"
+"""Folder in the session's, where the embedded broker keeps what waits for its subscribers."""
 
 
 @asynccontextmanager
 async def publishing(
-    settings: MqttSettings, session: str, clock: Clock, note: Callable[[str], None]
+    settings: MqttSettings,
+    session: str,
+    clock: Clock,
+    note: Callable[[str], None],
+    *,
+    folder: Path,
+    blinded: bool = False,
+    on_command: Callable[[Command], None] | None = None,
 ) -> AsyncGenerator[MqttSink]:
     """Give a sink that publishes until the block ends.
 
@@ -33,30 +47,43 @@ async def publishing(
     clock : Clock
     note : callable
         Takes what the operator should know.
+    folder : Path
+        The session's: for the key that signs commands, and for what the embedded broker keeps for its subscribers.
+    blinded : bool
+        Feedback may be sham: what would tell it is not sent.
+    on_command : callable, optional
+        Takes commands that came in and were found in order.
     """
+    with command_key(settings.command_key_env, folder) as key:
+        broker, url = await _find_broker(settings.broker, folder, note)
+        mqtt = MqttSink(settings, url, session, clock, blinded=blinded, on_command=on_command, key=key)
+        tasks = [asyncio.create_task(mqtt.run(), name="mqtt")]
+        if broker is not None:
+            tasks.append(asyncio.create_task(_keep(broker, note), name="broker"))
+        try:
+            yield mqtt
+        finally:
+            await mqtt.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if broker is not None:
+                await asyncio.to_thread(broker.stop)
+                # what waited in it for its subscribers ends with the session
+                shutil.rmtree(folder / KEPT, ignore_errors=True)
+
+
+async def _find_broker(url: str, folder: Path, note: Callable[[str], None]) -> tuple[EmbeddedBroker | None, str]:
     broker: EmbeddedBroker | None = None
-    url = settings.broker
     if url == "embedded":
-        broker = EmbeddedBroker()
+        broker = EmbeddedBroker(keep=folder / KEPT)
         try:
             await asyncio.to_thread(broker.start)
             url = broker.url
         except BrokerError as error:
             note(f"no broker, results wait: {error}")
             url = FALLBACK
-    mqtt = MqttSink(settings, url, session, clock)
-    tasks = [asyncio.create_task(mqtt.run(), name="mqtt")]
-    if broker is not None:
-        tasks.append(asyncio.create_task(_keep(broker, note), name="broker"))
-    try:
-        yield mqtt
-    finally:
-        await mqtt.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if broker is not None:
-            await asyncio.to_thread(broker.stop)
+    return broker, url
 
 
 async def _keep(broker: EmbeddedBroker, note: Callable[[str], None]) -> None:

@@ -9,6 +9,7 @@ A replay writes what a live session writes, and what it could find out besides::
     bold_regions.tsv confounds.tsv                                see emit/results.py
     maps/<series>/*.nii.gz                                        where [clean.bold.maps] is switched on
     clean_eeg.vhdr .eeg .vmrk .tsv                                see emit/clean_eeg_file.py
+    header.json     what it was run with
     quality.json    what was good and what was not, per lane
     summary.json    counts and losses
     timings.json    how long it took: the only file in which two replays of one recording differ
@@ -31,7 +32,7 @@ from streamer.bold_inputs import kept_inputs
 from streamer.calibration import Calibration
 from streamer.clean.eeg.ocular import OcularFit
 from streamer.clock import ReplayClock, stopwatch
-from streamer.compose import CALIBRATION, Parts, compose, make_eeg_core
+from streamer.compose import CALIBRATION, Parts, compose, make_eeg_core, make_header, with_score
 from streamer.config import Config, load_config, parse_config
 from streamer.contracts import Sink
 from streamer.emit.clean_eeg_file import CleanEegFile
@@ -55,7 +56,9 @@ from streamer.messages import (
     Veto,
 )
 from streamer.meter import Meter
+from streamer.runlog import write_header
 from streamer.runlog_read import SessionLog, is_session, read_header, read_session, read_span
+from streamer.sham_inputs import keep_sham, kept_sham
 from streamer.summary import RunSummary, quality_values
 
 SUMMARY = "summary.json"
@@ -225,12 +228,13 @@ def prepare(
 
     def composed(settings: Config) -> tuple[Parts, EegCore]:
         parts = compose(settings, origin.labels, calibration, has_eeg=origin.sfreq is not None, has_bold=has_bold)
+        parts = with_score(parts, origin.sfreq, origin.channels)
         return parts, make_eeg_core(parts, origin.sfreq, origin.channels, meter, eyes)
 
     try:
         parts, core = composed(config)
     except ModelError as error:
-        if not without_model or config.model.card != "default":
+        if not without_model or config.model.card != "simulated":
             raise
         bare = config.model_copy(update={"model": config.model.model_copy(update={"card": "none"})})
         parts, core = composed(bare)
@@ -280,6 +284,7 @@ def config_for(path: Path, given: Path | None) -> Config:
     if (own / CALIBRATION).exists():
         values["model"] = {**values["model"], "calibration": str(own / CALIBRATION)}
     values["bold"] = {**values["bold"], **kept_inputs(own)}
+    values["sham"] = {**values.get("sham", {}), **kept_sham(own)}
     return parse_config(values, f"{path}/header.json", own)
 
 
@@ -357,6 +362,8 @@ def replay_recording(
             quality["eeg"]["clean_eeg_file"] = dict(clean.counts)
         quality["bold"] |= {"unreadable": replay.unreadable.indices, "lost": summary.losses["volumes"]}
         write_maps(out, replay.bold.lane.maps)
+        keep_sham(replay.parts.config.sham, out)
+        write_header(out, make_header(replay.parts, origin.name, origin.sfreq, origin.channels))
         _write_json(out / QUALITY, quality)
         _write_json(out / SUMMARY, summary.facts())
         _write_json(out / TIMINGS, {**summary.telemetry(), "wall_s": round(stopwatch() - started, 3)})

@@ -139,6 +139,19 @@ class _Growing:
         self._file.close()
 
 
+def write_header(directory: Path, header: SessionHeader) -> None:
+    """Write down what a session, or its replay, is run with; errors as ``RunLogWriter``'s."""
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        with (directory / HEADER).open("x", encoding="utf-8") as file:
+            json.dump({"schema": SCHEMA, "kind": "session log", **asdict(header)}, file, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        raise UsageError(f"{directory} holds a session already: expected a new directory") from None
+
+
 class RunLogWriter:
     """Appends events to a session's directory. Not for the loop's thread: it writes to disk.
 
@@ -158,15 +171,7 @@ class RunLogWriter:
     """
 
     def __init__(self, directory: Path, header: SessionHeader) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        try:
-            with (directory / HEADER).open("x", encoding="utf-8") as file:
-                json.dump({"schema": SCHEMA, "kind": "session log", **asdict(header)}, file, indent=1)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except FileExistsError:
-            raise UsageError(f"{directory} holds a session already: expected a new directory") from None
+        write_header(directory, header)
         self.directory = directory
         self._width = len(header.channels)
         self._torn = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -28,9 +29,20 @@ class _JsonLines(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk cuts short: it must not end the session, nor bury what else is said."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        del record
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 def open_log(path: Path) -> logging.Handler:
     """Send the streamer's log to ``path`` as JSON lines; give the handler back to :func:`close_log`."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(_JsonLines())
     logger = logging.getLogger(LOGGER)
     logger.addHandler(handler)
@@ -59,7 +71,8 @@ class MachineLock:
         self._fd: int | None = None
 
     def __enter__(self) -> Self:
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        # a link that somebody laid there must not lead to a file that is then emptied
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         if sys.platform != "win32":
             import fcntl
 

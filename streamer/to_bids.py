@@ -15,7 +15,10 @@ from streamer.acquire.recorded_brainvision import BrainVisionEeg
 from streamer.acquire.recorded_session import SessionEeg
 from streamer.acquire.recording import EegPart, RecordedMarker, Recording
 from streamer.acquire.recordings import open_recording
-from streamer.emit.neurofeedback_events import neurofeedback_rows
+from streamer.emit.blinding import read_blinding
+from streamer.emit.neurofeedback_events import neurofeedback_rows, read_feedback
+from streamer.emit.run_files import read_latency_ms
+from streamer.emit.shown_feedback import ShownFeedback, shown_feedback
 from streamer.errors import RecordingError, UsageError
 from streamer.formats import bids
 from streamer.formats.bids import Entities, EventRow
@@ -51,13 +54,14 @@ def write_bids(
     entities: Entities,
     line_hz: float | None = None,
     progress: Callable[[float], None] | None = None,
+    condition: str | None = None,
 ) -> BidsReport:
     """Write a recording into a BIDS dataset: a new one, or one that this function made.
 
     Parameters
     ----------
     path : Path
-        Any recording. A session's folder brings its neurofeedback triggers and vetoes.
+        Any recording. A session's folder brings its neurofeedback triggers and vetoes, and what was shown.
     out : Path
         The dataset's folder.
     entities : Entities
@@ -66,6 +70,8 @@ def write_bids(
         Frequency of the mains, Hz.
     progress : callable, optional
         Takes the fraction done.
+    condition : str, optional
+        Condition of the session, for an unblinded dataset; none: what the session's own unblinding says, if anything.
 
     Raises
     ------
@@ -85,12 +91,11 @@ def write_bids(
     recording = open_recording(path)
     report = BidsReport(out, problems=list(recording.problems))
     run = _Run(recording, out, entities, line_hz, report, progress or (lambda _: None))
-    nf: list[EventRow] = []
-    if is_session(path):
-        nf, problems = neurofeedback_rows(path, read_header(path), _zero(recording))
-        report.problems += problems
+    nf, shown = _neurofeedback(path, _zero(recording), condition, report) if is_session(path) else ([], None)
     try:
         run.write(nf)
+        if shown is not None:
+            run.write_shown(*shown)
     except BaseException:
         # half a run would look like a whole one
         for name in report.files:
@@ -98,6 +103,23 @@ def write_bids(
         raise
     _describe(out, entities, report, run.scans)
     return report
+
+
+def _neurofeedback(
+    path: Path, zero: float, condition: str | None, report: BidsReport
+) -> tuple[list[EventRow], tuple[ShownFeedback, float, dict[str, float] | None] | None]:
+    """Give a session's triggers and vetoes; and what was shown, where its axis begins, and by how much it was late."""
+    header, found = read_header(path), read_feedback(path)
+    report.problems += found.problems
+    blinding = read_blinding(path, header.config)
+    condition = condition or blinding.condition
+    rows = neurofeedback_rows(found, header, zero, sealed=blinding.sealed, condition=condition)
+    shown = shown_feedback(found.scores, float(header.config.get("tick_hz", 10.0)))
+    if shown is None:
+        if found.scores:
+            report.problems.append("the scores' times jump by days: what was shown is not written")
+        return rows, None
+    return rows, (shown, zero, read_latency_ms(path).get("sample_to_decision"))
 
 
 def _zero(recording: Recording) -> float:
@@ -147,6 +169,13 @@ class _Run:
         self._physio()
         self._progress(1.0)
 
+    def write_shown(self, shown: ShownFeedback, zero: float, later_ms: dict[str, float] | None) -> None:
+        """Write what the participant was shown beside each recording; ``zero`` is session time, s."""
+        for name, begins in self.scans:
+            datatype = name.split("/", maxsplit=1)[0]
+            self._compressed(self._entities.path(datatype, "stim.tsv.gz"), shown.rows())
+            self._text(self._entities.path(datatype, "stim.json"), shown.sidecar(zero + begins, later_ms))
+
     def _path(self, name: str) -> Path:
         path = self._out / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,6 +184,11 @@ class _Run:
 
     def _text(self, name: str, text: str) -> None:
         self._path(name).write_text(text, encoding="utf-8")
+
+    def _compressed(self, name: str, texts: Iterator[str]) -> None:
+        with self._path(name).open("xb") as file, gzip.GzipFile("", "wb", 5, file, mtime=0) as stream:
+            for text in texts:
+                stream.write(text.encode())
 
     def _done(self, suffix: str, datatype: str, begins: float) -> None:
         name = self._entities.path(datatype, suffix)
@@ -258,10 +292,8 @@ class _Run:
         blocks: Iterator[Array],
     ) -> None:
         columns = bids.physio_columns(channels)
-        path = self._path(self._entities.path(datatype, "physio.tsv.gz", label))
-        with path.open("xb") as file, gzip.GzipFile("", "wb", compresslevel=5, fileobj=file, mtime=0) as stream:
-            for block in blocks:
-                stream.write("".join("\t".join(f"{v:.9g}" for v in row) + "\n" for row in block.tolist()).encode())
+        lines = ("".join("\t".join(f"{v:.9g}" for v in row) + "\n" for row in block.tolist()) for block in blocks)
+        self._compressed(self._entities.path(datatype, "physio.tsv.gz", label), lines)
         about = bids.physio_sidecar(columns, channels, sfreq, start_s)
         self._text(self._entities.path(datatype, "physio.json", label), about)
 

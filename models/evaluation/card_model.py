@@ -1,24 +1,23 @@
-"""A card's graph on many windows at once, with its temperatures: the numbers that the loop would give."""
+"""A card's model asked of many windows, by the very code that the loop asks it with."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import numpy as np
-import onnxruntime as ort
-from scipy.special import softmax
 
 from models.dataset import WindowSet
-from streamer.decode.card import LoadedCard, fit_problems, read_graph, sfreq_problems
-from streamer.decode.onnx_model import CPU, FusionModel
+from models.evaluation.predict import Asked
+from models.evaluation.splits import person, runs
+from streamer.decode.card_file import LoadedCard, fit_problems, sfreq_problems
+from streamer.decode.load_model import load_model
+from streamer.decode.model_card import Pattern
 from streamer.errors import ModelError
-from streamer.messages import F64
-
-_PIECE = 1024
+from streamer.messages import F64, Flag, SessionTime, Window
 
 
 class CardModel:
-    """Judge windows by a model that was exported with its card.
+    """Judge windows by a model of any kind that was exported with its card.
 
     Parameters
     ----------
@@ -27,20 +26,24 @@ class CardModel:
     Raises
     ------
     ModelError
-        The graph was altered or is not what the card says.
+        A graph was altered or is not what the card says.
     """
 
     def __init__(self, loaded: LoadedCard) -> None:
-        # served once as in the loop: all its checks of the graph are passed thereby
-        FusionModel(loaded, "cpu").warm_up(1)
+        # the processor's figures are those that every machine can give
+        self._loaded = loaded
+        self._model = load_model(loaded, "cpu")
+        self._model.warm_up()
         self.card = loaded.card
         self.name = loaded.card.name
-        self.modalities = "both"
-        options: Any = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4
-        graph = read_graph(loaded.graph_path, self.card.graph.sha256)
-        self._session: Any = ort.InferenceSession(graph, options, providers=[CPU])
+
+    @property
+    def modalities(self) -> Pattern:
+        """What the model judges by."""
+        card = self.card
+        if card.bold is None:
+            return "eeg"
+        return "bold" if card.eeg is None and card.tangent is None else "both"
 
     def check(self, windows: WindowSet) -> None:
         """Refuse windows that the model is not for, and subjects that it was trained on.
@@ -51,37 +54,79 @@ class CardModel:
             With every difference.
         """
         card = self.card
-        problems = fit_problems(card, windows.inputs.channels, windows.inputs.regions, card.preprocessing)
+        # windows do not tell how their tangent vectors were made: the digest of the settings does
+        tangent = card.tangent if windows.tangent.shape[1] else None
+        cells = card.bold.cells if card.bold is not None else None
+        problems = fit_problems(
+            card, windows.inputs.channels, windows.inputs.regions, card.preprocessing, cells=cells, tangent=tangent
+        )
         problems += sfreq_problems(card, windows.inputs.sfreq)
-        expected = ((card.eeg.n_steps, card.n_eeg_features), (card.bold.n_steps, len(card.bold.regions)))
-        found = (windows.eeg.shape[1:], windows.bold.shape[1:])
-        if found != expected and not problems:
-            problems.append(f"windows have the shapes {found}: expected {expected}")
+        shapes = (
+            ("EEG", None if card.eeg is None else (card.eeg.n_steps, card.n_eeg_features), windows.eeg),
+            ("BOLD", None if card.bold is None else (card.bold.n_steps, card.n_regions), windows.bold),
+            ("tangent vectors", None if card.tangent is None else (card.tangent.width,), windows.tangent),
+        )
+        if not problems:
+            problems += [
+                f"{what} have the shape {values.shape[1:]}: expected {expected}"
+                for what, expected, values in shapes
+                if expected is not None and values.shape[1:] != expected
+            ]
         if windows.classes != card.classes:
             problems.append(f"classes are {', '.join(windows.classes)}: expected {', '.join(card.classes)}")
         if problems:
             lines = "\n".join(f"  - {problem}" for problem in problems)
             raise ModelError(f"model {card.name} does not fit the windows:\n{lines}")
-        known = set(card.training.train) | set(card.training.validation)
-        seen = sorted(known & set(windows.subjects))
+        # a session card is for the person it was made from
+        name_of = str if card.calibration else person
+        known = {name_of(name) for name in (*card.training.train, *card.training.validation)}
+        seen = [name for name in windows.subjects if name_of(name) in known]
         if seen:
             raise ModelError(f"model {card.name} was trained on {', '.join(seen)}: expected subjects that it never saw")
 
     def predict_proba(self, windows: WindowSet) -> F64:
         """Give probabilities, shape (n, n_classes); equal ones where a window holds nothing."""
-        card = self.card
-        parts: list[F64] = []
-        for start in range(0, len(windows), _PIECE):
-            rows = slice(start, start + _PIECE)
-            valid = windows.valid[rows]
-            eeg = np.where(valid[:, 0, None, None] > 0, windows.eeg[rows], 0).astype(np.float32)
-            bold = np.where(valid[:, 1, None, None] > 0, windows.bold[rows], 0).astype(np.float32)
-            feed = {"eeg": eeg, "bold": bold, "age": windows.age[rows], "valid": valid}
-            logits = self._session.run(["logits"], feed)[0].astype(np.float64)
-            t = card.temperature
-            has_eeg, has_bold = valid[:, 0] > 0, valid[:, 1] > 0
-            temperature = np.where(has_eeg & has_bold, t.both, np.where(has_eeg, t.eeg, t.bold))
-            p = softmax(logits / temperature[:, None], axis=1)
-            p[~(has_eeg | has_bold)] = 1 / len(card.classes)
-            parts.append(p)
-        return np.concatenate(parts)
+        return self.ask(windows).p
+
+    def ask(self, windows: WindowSet) -> Asked:
+        """Give probabilities, candidates and what is abstained from, as the loop has them: run by run, in order."""
+        n, classes = len(windows), self.card.classes
+        p = np.empty((n, len(classes)))
+        sets = np.ones((n, len(classes)), np.bool_)
+        abstained = np.zeros(n, np.bool_)
+        told = False
+        run = runs(windows)
+        for name in np.unique(run):
+            rows = np.flatnonzero(run == name)
+            # a score may learn its baseline from the run so far
+            model = load_model(self._loaded, "cpu") if self.card.kind == "score" else self._model
+            for k in rows[np.argsort(windows.time[rows], kind="stable")]:
+                said = model(_window(windows, k))
+                p[k] = said.probabilities
+                abstained[k] = bool(said.flags & Flag.ABSTAINED)
+                if said.candidates is not None:
+                    told = True
+                    sets[k] = [each in said.candidates for each in classes]
+        doubt = self.card.doubt
+        doubts = bool(doubt.quantile) or doubt.disagreement_max is not None
+        return Asked(p, sets if told else None, abstained if doubts else None)
+
+
+def _window(windows: WindowSet, k: int) -> Window:
+    age_eeg, age_bold = (float(age) for age in windows.age[k])
+    has_eeg, has_bold = (bool(valid) for valid in windows.valid[k])
+    tangent = windows.tangent[k]
+    return Window(
+        seq=int(k),
+        start=SessionTime(float(windows.time[k])),
+        end=SessionTime(float(windows.time[k])),
+        eeg=windows.eeg[k],
+        bold=windows.bold[k],
+        age_eeg=age_eeg,
+        age_bold=age_bold if has_bold else math.inf,
+        eeg_valid=has_eeg,
+        bold_valid=has_bold,
+        # the EEG's age was judged when the window was cut, by what the cleaning holds back, which sets do not keep
+        hold_eeg=age_eeg,
+        tangent=tangent if np.isfinite(tangent).all() else tangent[:0],
+    )

@@ -13,8 +13,8 @@ from models.evaluation.predict import Predicted
 from models.evaluation.resample import Estimate, Rows, bootstrap, estimate
 from streamer.messages import F64
 
-CHANCE = 0.5
-"""Balanced accuracy of a model that sees nothing."""
+WORTHWHILE = 0.01
+"""Gain in balanced accuracy from which a second modality is worth having, sure or not."""
 _NAMES = {"eeg": "EEG", "bold": "BOLD"}
 
 
@@ -23,6 +23,8 @@ class Contribution:
     """In balanced accuracy, over windows that hold both modalities."""
 
     n_windows: int
+    chance: float
+    """Balanced accuracy of a model that sees nothing."""
     both: Estimate
     alone: dict[str, Estimate]
     """By ``eeg`` or ``bold`` alone."""
@@ -35,26 +37,28 @@ class Contribution:
     """Both less the better single one."""
 
     @property
-    def kind(self) -> Literal["complementary", "redundant", "useless", "harmful"]:
+    def kind(self) -> Literal["complementary", "redundant", "useless"]:
         """What the weaker modality is beside the better one."""
-        if self.gain.low > 0:
+        if self.gain.low > 0 and self.gain.value >= WORTHWHILE:
             return "complementary"
-        if self.gain.high < 0:
-            return "harmful"
-        return "redundant" if self.alone[self._weaker].low > CHANCE else "useless"
+        return "redundant" if self.alone[self._weaker].low > self.chance else "useless"
+
+    @property
+    def harms(self) -> bool:
+        """Whether the model does worse with both than with the better one alone."""
+        return self.gain.high < 0
 
     @property
     def sentence(self) -> str:
         """What that means, in words."""
         better, weaker = _NAMES[self.best_single], _NAMES[self._weaker]
         by = f"{self.gain.value:+.3f} ({self.gain.low:+.3f} to {self.gain.high:+.3f}) in balanced accuracy"
-        nothing = f"fusing adds nothing to {better} alone: {by}; {weaker} alone is"
-        return {
-            "complementary": f"fusing adds to {better} alone: {by}",
-            "harmful": f"fusing takes from {better} alone: {by}",
-            "redundant": f"{nothing} above chance, but seems redundant",
-            "useless": f"{nothing} not above chance",
-        }[self.kind]
+        if self.kind == "complementary":
+            return f"fusing adds to {better} alone: {by}"
+        alone = {"redundant": "above chance, but seems redundant", "useless": "not above chance"}[self.kind]
+        nothing = "next to nothing" if self.gain.low > 0 else "nothing"
+        harm = ", it even takes from it" if self.harms else ""
+        return f"fusing adds {nothing} to {better} alone{harm}: {by}; {weaker} alone is {alone}"
 
     @property
     def _weaker(self) -> str:
@@ -82,6 +86,7 @@ def contribution(rows: Rows, predicted: Predicted, index: NDArray[np.int64], see
     if predicted.eeg is None or predicted.bold is None:
         raise ValueError(f"{predicted.name} was not asked by single modalities")
     asked = [predicted.as_is, predicted.eeg, predicted.bold, *predicted.shuffled_eeg, *predicted.shuffled_bold]
+    chance = 1 / predicted.as_is.shape[1]
     drawn = [each["balanced_accuracy"] for each in bootstrap(rows, [p[index] for p in asked], seed, balanced_only)]
     both, eeg, bold = drawn[:3]
     first = 3 + len(predicted.shuffled_eeg)
@@ -89,14 +94,18 @@ def contribution(rows: Rows, predicted: Predicted, index: NDArray[np.int64], see
     drops = {"eeg": drawn[3:first], "bold": drawn[first:]}
     return Contribution(
         n_windows=len(index),
+        chance=chance,
         both=estimate(both),
         alone={"eeg": estimate(eeg), "bold": estimate(bold)},
-        shapley={"eeg": estimate(_shapley(both, eeg, bold)), "bold": estimate(_shapley(both, bold, eeg))},
+        shapley={
+            "eeg": estimate(_shapley(both, eeg, bold, chance)),
+            "bold": estimate(_shapley(both, bold, eeg, chance)),
+        },
         permutation_drop={name: estimate(both - np.mean(values, axis=0)) for name, values in drops.items()},
         best_single=best_name,
         gain=estimate(both - best),
     )
 
 
-def _shapley(both: F64, own: F64, other: F64) -> F64:
-    return ((own - CHANCE) + (both - other)) / 2
+def _shapley(both: F64, own: F64, other: F64, chance: float) -> F64:
+    return ((own - chance) + (both - other)) / 2

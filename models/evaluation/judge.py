@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
 from models.dataset import UNLABELLED, WindowSet
+from models.evaluation.blocks import Decided, blocks_of, decide_blocks, share_of_blocks
 from models.evaluation.contribution import Contribution, contribution
+from models.evaluation.doubt import DoubtScore, score_doubt
+from models.evaluation.learning import Curve
 from models.evaluation.metrics import METRICS, confusion, reliability
-from models.evaluation.predict import Predicted
+from models.evaluation.predict import Predicted, modalities_of
 from models.evaluation.resample import ENOUGH_SUBJECTS, Estimate, Rows, Unit, bootstrap, draw, estimate, permutation_p
 from models.evaluation.splits import people, runs
-from streamer.decode.scores import BlockScore, score_blocks, wilson_interval
+from models.patterns import held
+from streamer.decode.model_card import Pattern
 from streamer.errors import ModelError
-from streamer.messages import F64
 
-BlockKey = tuple[str, float]
-"""Subject and onset (s) of a block."""
 GATES = {"precision": 0.80, "recall": 0.80, "f1": 0.75}
 """What a model must surpass, with the lower end of its interval."""
 
@@ -41,7 +43,7 @@ class Judged:
     """One model."""
 
     name: str
-    modalities: str
+    modalities: Pattern
     trained_on: str
     windows: dict[str, Estimate]
     """Per metric, over windows."""
@@ -55,6 +57,9 @@ class Judged:
     reliability: list[tuple[float, float, int]]
     parts: tuple[Part, ...]
     contribution: Contribution | None
+    """None for a model of one modality."""
+    doubt: tuple[DoubtScore, ...]
+    """Per set of modalities; empty for a model that decides every window."""
 
     @property
     def passed(self) -> bool:
@@ -76,7 +81,9 @@ class Difference:
 class Judgement:
     """All models on one set of windows."""
 
-    classes: tuple[str, str]
+    classes: tuple[str, ...]
+    modalities: Pattern
+    """Of the data."""
     people: tuple[str, ...]
     unit: Unit
     """What the intervals draw anew."""
@@ -84,7 +91,7 @@ class Judgement:
     n_windows: int
     n_blocks: int
     chance: float
-    """Share of windows of the commoner class."""
+    """Share of windows of the commonest class."""
     block_threshold: float
     """Accuracy over blocks that guessing reaches with probability below 0.05."""
     models: tuple[Judged, ...]
@@ -92,6 +99,13 @@ class Judgement:
     """Of the first model and every other."""
     same_training: bool
     """Whether all models were fitted on the same data: only then is a difference one of the models."""
+    curves: tuple[Curve, ...] = ()
+    """Learning curves, where they were asked for."""
+
+    @property
+    def averaging(self) -> Literal["target", "macro"]:
+        """Whose precision, recall, F1 and areas are given: the second class's of two, else the mean over classes."""
+        return "target" if len(self.classes) == 2 else "macro"
 
     @property
     def verdict(self) -> str:
@@ -140,7 +154,7 @@ def judge(
     Raises
     ------
     ModelError
-        No window can be judged, or one class is missing.
+        No window can be judged, or a class is missing.
     """
     who = people(windows)
     unit = unit or ("subject" if len(set(who.tolist())) >= ENOUGH_SUBJECTS else "block")
@@ -149,35 +163,34 @@ def judge(
     block = blocks_of(windows)
     kept = (block >= 0) & (windows.label != UNLABELLED) & (windows.valid.max(axis=1) > 0)
     for each in predictions:
-        kept &= np.isfinite(each.as_is)
+        kept &= np.isfinite(each.as_is).all(axis=1)
     index = np.flatnonzero(kept)
     rows = rows_of(windows, index, block, unit)
     absent = [name for k, name in enumerate(windows.classes) if not (rows.label == k).any()]
     if absent:
-        raise ModelError(f"no window of {', '.join(absent)} to judge on: expected both classes")
+        raise ModelError(f"no window of {', '.join(absent)} to judge on: expected every class")
     by_window = bootstrap(rows, [each.as_is[index] for each in predictions], seed=seed)
-    complete = np.flatnonzero(kept & (windows.valid > 0).all(axis=1))
-    unit_of: dict[BlockKey, int] = {}
-    for k, drawn_unit in zip(block[index], rows.drawn, strict=True):
-        unit_of[windows.blocks[k].subject, windows.blocks[k].onset_s] = int(drawn_unit)
+    counts = draw(rows, seed=seed)
     judged: list[Judged] = []
     for each, drawn, words in zip(predictions, by_window, told, strict=True):
-        scored = _blocks(windows, np.where(kept, each.as_is, np.nan))
+        decided = decide_blocks(windows, np.where(kept[:, None], each.as_is, np.nan), block)
         found = {name: estimate(drawn[name]) for name in METRICS}
         p = each.as_is[index]
+        right = p.argmax(axis=1) == rows.label
         judged.append(
             Judged(
                 name=each.name,
                 modalities=each.modalities,
                 trained_on=words,
                 windows=found,
-                block_accuracy=_block_accuracy(scored, rows, unit_of),
+                block_accuracy=share_of_blocks(decided.right, decided.at, rows, block[index], counts),
                 p_value=permutation_p(rows, p, seed=seed),
                 gates={name: bool(found[name].low > bar) for name, bar in GATES.items()},
                 confusion=confusion(p, rows.label),
                 reliability=reliability(p, rows.label),
-                parts=tuple(_part(str(n), names, windows, index, p, block, scored) for n in np.unique(names[index])),
-                contribution=_contribution(windows, each, complete, block, unit, seed),
+                parts=tuple(_part(str(n), names[index], right, block[index], decided) for n in np.unique(names[index])),
+                contribution=_contribution(windows, each, kept, block, unit, seed),
+                doubt=_doubt(windows, each, kept, block, unit, seed),
             )
         )
     differences = tuple(
@@ -190,30 +203,21 @@ def judge(
         for other, drawn in zip(predictions[1:], by_window[1:], strict=True)
     )
     n_blocks = int(rows.block.max()) + 1
-    share = float((rows.label == 1).mean())
-    guess = _commoner(rows)
+    first = np.unique(rows.block, return_index=True)[1]
     return Judgement(
         classes=windows.classes,
+        modalities=modalities_of(windows),
         people=tuple(sorted(set(who.tolist()))),
         unit=unit,
         n_units=int(rows.drawn.max()) + 1,
         n_windows=len(index),
         n_blocks=n_blocks,
-        chance=max(share, 1 - share),
-        block_threshold=float(binom.isf(0.05, n_blocks, guess) + 1) / n_blocks,
+        chance=_commonest(rows.label),
+        block_threshold=float(binom.isf(0.05, n_blocks, _commonest(rows.label[first])) + 1) / n_blocks,
         models=tuple(judged),
         differences=differences,
         same_training=same_training,
     )
-
-
-def blocks_of(windows: WindowSet) -> NDArray[np.int64]:
-    """Give the place in ``windows.blocks`` of each window's block, shape (n,); -1 where it ends in none."""
-    found = np.full(len(windows), -1, np.int64)
-    for k, block in enumerate(windows.blocks):
-        since = windows.time - block.onset_s
-        found[(windows.subject == block.subject) & (since >= 0) & (since < block.duration_s)] = k
-    return found
 
 
 def rows_of(windows: WindowSet, index: NDArray[np.int64], block: NDArray[np.int64], unit: Unit) -> Rows:
@@ -232,53 +236,33 @@ def rows_of(windows: WindowSet, index: NDArray[np.int64], block: NDArray[np.int6
 
 
 def _contribution(
-    windows: WindowSet, each: Predicted, index: NDArray[np.int64], block: NDArray[np.int64], unit: Unit, seed: int
+    windows: WindowSet, each: Predicted, kept: NDArray[np.bool_], block: NDArray[np.int64], unit: Unit, seed: int
 ) -> Contribution | None:
-    if each.modalities != "both" or not len(index) or len(np.unique(windows.label[index])) < 2:
+    index = np.flatnonzero(kept & held(windows, "both"))
+    if each.eeg is None or each.bold is None or len(np.unique(windows.label[index])) < len(windows.classes):
         return None
     return contribution(rows_of(windows, index, block, unit), each, index, seed)
 
 
-def _blocks(windows: WindowSet, p: F64) -> dict[str, tuple[BlockScore, ...]]:
-    found: dict[str, tuple[BlockScore, ...]] = {}
-    for subject in windows.subjects:
-        own = windows.subject == subject
-        blocks = [block for block in windows.blocks if block.subject == subject]
-        found[subject] = score_blocks(windows.time[own], p[own], blocks, windows.classes).blocks
-    return found
-
-
-def _block_accuracy(scored: dict[str, tuple[BlockScore, ...]], rows: Rows, unit_of: dict[BlockKey, int]) -> Estimate:
-    every = [(subject, block) for subject, blocks in scored.items() for block in blocks]
-    right = np.array([block.correct for _, block in every], np.float64)
-    if not len(right):
-        return Estimate(np.nan, np.nan, np.nan)
-    if rows.unit == "block":
-        low, high = wilson_interval(int(right.sum()), len(right))
-        return Estimate(float(right.mean()), low, high)
-    unit = np.array([unit_of[subject, block.onset_s] for subject, block in every])
-    weights = draw(rows)[:, unit]
-    return estimate(weights @ right / weights.sum(axis=1))
+def _doubt(
+    windows: WindowSet, each: Predicted, kept: NDArray[np.bool_], block: NDArray[np.int64], unit: Unit, seed: int
+) -> tuple[DoubtScore, ...]:
+    found: list[DoubtScore] = []
+    for pattern, asked in each.doubt.items():
+        index = np.flatnonzero(kept & held(windows, pattern))
+        if len(index):
+            found.append(score_doubt(pattern, rows_of(windows, index, block, unit), asked, index, seed))
+    return tuple(found)
 
 
 def _part(
-    name: str,
-    names: NDArray[np.str_],
-    windows: WindowSet,
-    index: NDArray[np.int64],
-    p: F64,
-    block: NDArray[np.int64],
-    scored: dict[str, tuple[BlockScore, ...]],
+    name: str, names: NDArray[np.str_], right: NDArray[np.bool_], block: NDArray[np.int64], decided: Decided
 ) -> Part:
-    own = names[index] == name
-    right = (p > 0.5) == (windows.label[index] == 1)
+    own = names == name
     # a part holds whole blocks
-    held = {(windows.blocks[k].subject, windows.blocks[k].onset_s) for k in np.unique(block[index][own])}
-    decided = [b for subject, blocks in scored.items() for b in blocks if (subject, b.onset_s) in held]
-    return Part(name, float(right[own].mean()), int(own.sum()), len(decided), sum(b.correct for b in decided))
+    inside = np.isin(decided.at, block[own])
+    return Part(name, float(right[own].mean()), int(own.sum()), int(inside.sum()), int(decided.right[inside].sum()))
 
 
-def _commoner(rows: Rows) -> float:
-    first = np.unique(rows.block, return_index=True)[1]
-    share = float((rows.label[first] == 1).mean())
-    return max(share, 1 - share)
+def _commonest(label: NDArray[np.int64]) -> float:
+    return float(np.bincount(label).max() / len(label))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class Rows:
     Parameters
     ----------
     label : ndarray, int64, shape (n,)
-        0 or 1.
+        Index of the true class.
     block : ndarray, int64, shape (n,)
         Number of the row's block.
     within : ndarray, str, shape (n,)
@@ -90,8 +90,8 @@ def bootstrap(
     Parameters
     ----------
     rows : Rows
-    probabilities : sequence of ndarray, shape (n,)
-        Of class 1, one per model.
+    probabilities : sequence of ndarray, shape (n, n_classes)
+        One per model.
     seed : int
     score : callable
         Takes probabilities, labels, units and counts.
@@ -118,8 +118,23 @@ def estimate(values: F64) -> Estimate:
     return Estimate(float(values[0]), float(low), float(high))
 
 
+def ratio(rows: Rows, part: NDArray[Any], whole: NDArray[Any], seed: int = 0) -> Estimate:
+    """Give the sum of ``part`` over that of ``whole``, shape (n,) each, with its interval over drawn units."""
+    counts = draw(rows, seed=seed)
+    n_units = counts.shape[1]
+    above, below = (counts @ np.bincount(rows.drawn, weights=each, minlength=n_units) for each in (part, whole))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return estimate(above / below)
+
+
 def permutation_p(rows: Rows, p: F64, permutations: int = PERMUTATIONS, seed: int = 0) -> float:
     """Test balanced accuracy against labels of whole blocks permuted within their runs.
+
+    Parameters
+    ----------
+    rows : Rows
+    p : ndarray, shape (n, n_classes)
+    permutations, seed : int
 
     Returns
     -------
@@ -128,20 +143,15 @@ def permutation_p(rows: Rows, p: F64, permutations: int = PERMUTATIONS, seed: in
     """
     rng = np.random.default_rng(seed)
     n_blocks = int(rows.block.max()) + 1
-    first = np.array([int(np.flatnonzero(rows.block == k)[0]) for k in range(n_blocks)])
+    first = np.unique(rows.block, return_index=True)[1]
     label, within = rows.label[first], rows.within[first]
-    groups = [np.flatnonzero(within == name) for name in np.unique(within)]
-    decided = np.bincount(rows.block, weights=(p > 0.5), minlength=n_blocks)
-    size = np.bincount(rows.block, minlength=n_blocks).astype(np.float64)
-
-    def balanced(labels: NDArray[np.int64]) -> float:
-        task = labels == 1
-        return float(decided[task].sum() / size[task].sum() + (size - decided)[~task].sum() / size[~task].sum()) / 2
-
-    found, reached = balanced(label), 0
-    for _ in range(permutations):
-        shuffled = label.copy()
-        for group in groups:
-            shuffled[group] = label[rng.permutation(group)]
-        reached += balanced(shuffled) >= found - 1e-12
-    return (1 + reached) / (1 + permutations)
+    decided = np.zeros((n_blocks, p.shape[1]))
+    np.add.at(decided, (rows.block, p.argmax(axis=1)), 1)
+    size = decided.sum(axis=1)
+    labels = np.repeat(label[None], 1 + permutations, axis=0)
+    for name in np.unique(within):
+        group = np.flatnonzero(within == name)
+        labels[1:, group] = rng.permuted(labels[1:, group], axis=1)
+    recalls = [((labels == k) @ decided[:, k]) / ((labels == k) @ size) for k in np.unique(label)]
+    reached = np.mean(recalls, axis=0)
+    return (1 + int((reached[1:] >= reached[0] - 1e-12).sum())) / (1 + permutations)

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.baselines import rivals
 from models.dataset import WindowSet, joined
+from models.evaluation.blocks import blocks_of
 from models.evaluation.card_model import CardModel
-from models.evaluation.judge import Judgement, judge
+from models.evaluation.judge import Judgement, judge, rows_of
+from models.evaluation.learning import Curve, learning_curves
 from models.evaluation.predict import Predicted, fit_predict, predict, predict_folds
 from models.evaluation.report import Origin
 from models.evaluation.resample import Unit
-from models.evaluation.splits import HRF_S, MIN_GAP_S, people, split
-from models.subjects import read_subject, simulate_subject, simulated_seeds
+from models.evaluation.splits import HRF_S, MIN_GAP_S, Fold, people, refuse_copies, split
+from models.evaluation.within_run import within_run
+from models.replayed import Reading
+from models.subject_files import Tell, load_windows, sources, window_files
+from models.subjects import simulated_seeds
+from models.workers import workers
 from streamer.config import Config
-from streamer.decode.card import LoadedCard
+from streamer.decode.card_file import LoadedCard, dump_card
 from streamer.errors import ModelError, UsageError
+from streamer.session_score import session_score
 
-Tell = Callable[[str, float], None]
-"""Takes what is being done and the fraction done."""
 _WORDS = {
     "subject": "Rivals: each subject in turn held out",
     "session": "Rivals: each session in turn held out",
@@ -49,8 +57,20 @@ class Request:
     unit: Unit | None = None
     """What the intervals draw anew."""
     seed: int = 2
+    score: bool = False
+    """Judge the model-free score of the settings, instead of a card."""
+    within_run: bool = False
+    """Standardise the features within each run."""
+    learning_curve: bool = False
+    """Fit the rivals to parts of their training windows, too."""
     work: Path | None = None
     """Keeps the windows."""
+    jobs: int = 1
+    """Processes that simulate and replay."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose workers do that instead."""
+    reading: Reading = field(default_factory=Reading)
+    """How recordings become labelled windows."""
 
 
 def evaluate_models(
@@ -74,105 +94,102 @@ def evaluate_models(
     """
     if request.training and set(request.training) & set(request.datasets):
         raise UsageError("a dataset is given to fit on and to judge on: expected different ones")
+    if request.within_run and (loaded is not None or request.score):
+        raise UsageError("a card takes windows as the loop has them: --within-run is for rivals only, with --card none")
     model = CardModel(loaded) if loaded is not None else None
     if loaded is not None and config.model_digest() != loaded.card.preprocessing:
         raise ModelError(
             f"model {loaded.card.name} was trained with other settings (digest {loaded.card.preprocessing[:12]}, these "
             f"have {config.model_digest()[:12]}): --config gives others"
         )
-    windows = gather(request.datasets, request.simulated, request.seed, config, request.work, tell)
-    training = gather(request.training, 0, request.seed, config, request.work, tell) if request.training else None
+    prepared = within_run if request.within_run else _as_they_are
+    windows = prepared(gather(request, request.datasets, request.simulated, config, tell))
+    if request.score:
+        loaded = score_of(config, windows)
+        model = CardModel(loaded)
     made: list[Predicted] = []
     told: list[str] = []
     if model is not None:
         model.check(windows)
-        tell("asking the model", 0.0)
-        made.append(predict(model, windows, request.seed))
-        told.append(f"{len(model.card.training.train)} other subjects, as its card says")
-    if training is not None:
-        joined([training, windows])
+        made.append(predict(model, windows, request.seed, partial(tell, "asking the model")))
+        n_seen = len(model.card.training.train)
+        told.append(f"{n_seen} other subjects, as its card says" if n_seen else "no training, as its card says")
+    if request.training:
+        training = prepared(gather(request, request.training, 0, config, tell))
         shared = sorted(set(people(training).tolist()) & set(people(windows).tolist()))
         if shared:
             raise ModelError(f"subjects {', '.join(shared)} are fitted on and judged on")
+        whole = joined([training, windows])
+        n = len(training)
+        folds: tuple[Fold, ...] = (Fold("the data", np.arange(n), np.arange(n, len(whole))),)
+        refuse_copies(whole, folds)
         tell("fitting the rivals", 0.0)
-        of_rivals = fit_predict(rivals(), training, windows)
+        of_rivals = fit_predict(rivals(windows), training, windows)
         parts = people(windows)
         same = model is None or set(training.subjects) == set(model.card.training.train)
         words = f"Rivals: fitted on {', '.join(training.subjects)}"
         told += [f"{len(training.subjects)} other subjects"] * len(of_rivals)
     else:
+        whole = windows
         folds = split(windows, request.hold, _gap(request, config))
+        refuse_copies(windows, folds)
         same = model is None
-        of_rivals = predict_folds(rivals, windows, folds, lambda part: tell("fitting the rivals", part))
-        parts = np.full(len(windows), "", dtype=object)
-        for fold in folds:
-            parts[fold.test] = fold.name
-        parts, words = parts.astype(np.str_), _WORDS[request.hold]
+        of_rivals = predict_folds(lambda: rivals(windows), windows, folds, partial(tell, "fitting the rivals"))
+        parts = _names(folds, len(windows))
+        words = _WORDS[request.hold]
         told += [f"{len(folds)} folds by {request.hold}"] * len(of_rivals)
     tell("judging", 0.5)
     judgement = judge(windows, [*made, *of_rivals], parts, told, request.unit, request.seed, same_training=same)
+    if request.learning_curve:
+        judgement = replace(judgement, curves=_curves(whole, folds, judgement.unit, request.seed, tell))
     sha256 = loaded.sha256 if loaded is not None else ""
-    return judgement, Origin(words, windows.subjects, sha256, request.seed)
+    return judgement, Origin(words, windows.subjects, sha256, request.seed, request.within_run)
 
 
-def gather(
-    datasets: Sequence[str], simulated: int, seed: int, config: Config, work: Path | None, tell: Tell
-) -> WindowSet:
+def score_of(config: Config, windows: WindowSet) -> LoadedCard:
+    """Make the card of the model-free score, as a session with these channels and regions would have it."""
+    card = session_score(config, windows.inputs.channels, windows.inputs.regions, windows.inputs.sfreq)
+    return LoadedCard(card, hashlib.sha256(dump_card(card).encode()).hexdigest(), Path())
+
+
+def _as_they_are(windows: WindowSet) -> WindowSet:
+    return windows
+
+
+def _names(folds: Sequence[Fold], n: int) -> NDArray[np.str_]:
+    found = np.full(n, "", dtype=object)
+    for fold in folds:
+        found[fold.test] = fold.name
+    return found.astype(np.str_)
+
+
+def _curves(whole: WindowSet, folds: Sequence[Fold], unit: Unit, seed: int, tell: Tell) -> tuple[Curve, ...]:
+    block = blocks_of(whole)
+    return learning_curves(
+        lambda: rivals(whole),
+        whole,
+        folds,
+        lambda index: rows_of(whole, index, block, unit),
+        seed,
+        partial(tell, "fitting the rivals to less"),
+    )
+
+
+def gather(request: Request, datasets: Sequence[str], simulated: int, config: Config, tell: Tell) -> WindowSet:
     """Read windows, replay sessions and simulate subjects.
 
     Raises
     ------
-    UsageError
-        There is nothing, or a name stands twice.
+    StreamerError
+        There is nothing, a name stands twice, or something cannot be read.
     """
-    named = [_named(each) for each in datasets]
-    seeds = simulated_seeds(seed, simulated)
-    names = [name for name, _ in named if name] + [f"simulated-{each}" for each in seeds]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise UsageError(f"a dataset named {', '.join(doubled)} stands twice: NAME=PATH gives it another name")
-    if not named and not seeds:
+    wanted = sources(datasets, simulated_seeds(request.seed, simulated))
+    if not wanted:
         raise UsageError("nothing to judge on: expected a dataset, or --subjects to simulate")
-    if work is not None:
-        work.mkdir(parents=True, exist_ok=True)
-    parts: list[WindowSet] = []
-    total = len(named) + len(seeds)
-    for name, path in named:
-        tell(f"reading {path.name}", len(parts) / total)
-        if path.suffix == ".npz":
-            parts.append(_renamed(WindowSet.load(path), name))
-        else:
-            parts.append(_kept(read_subject(path, config, name or path.absolute().name), work))
-    for each in seeds:
-        tell(f"simulating and replaying simulated-{each}", len(parts) / total)
-        with TemporaryDirectory(prefix="streamer-evaluate-") as scratch:
-            folder = Path(scratch) / "session"
-            name = simulate_subject(folder, each)
-            parts.append(_kept(read_subject(folder, config, name), work))
-    whole = joined(parts)
-    if len(whole.subjects) != sum(len(part.subjects) for part in parts):
-        raise UsageError("two datasets hold the same subject: NAME=PATH gives one of them another name")
-    return whole
-
-
-def _named(text: str) -> tuple[str, Path]:
-    name, equals, path = text.partition("=")
-    return (name, Path(path)) if equals else ("", Path(text))
-
-
-def _renamed(windows: WindowSet, name: str) -> WindowSet:
-    if not name:
-        return windows
-    if len(windows.subjects) != 1:
-        raise UsageError(f"{name}: the windows are of {len(windows.subjects)} subjects, expected one to give a name to")
-    blocks = tuple(replace(block, subject=name) for block in windows.blocks)
-    return replace(windows, subject=np.array([name] * len(windows)), blocks=blocks)
-
-
-def _kept(windows: WindowSet, work: Path | None) -> WindowSet:
-    if work is not None:
-        windows.save(work / f"{windows.subjects[0].replace('/', '_')}.npz")
-    return windows
+    with TemporaryDirectory(prefix="streamer-evaluate-") as scratch:
+        work, pool = request.work or Path(scratch), partial(workers, request.jobs, request.scheduler)
+        files = window_files(wanted, config, work, pool, tell, request.reading)
+        return joined(load_windows(wanted, files))
 
 
 def _gap(request: Request, config: Config) -> float:

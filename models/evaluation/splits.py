@@ -5,6 +5,7 @@ A subject's name may hold its session, as in ``sub-01/ses-02``: what stands befo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.dataset import WindowSet
 from models.subjects import APART_S
-from streamer.errors import UsageError
+from streamer.errors import ModelError, UsageError
 
 Hold = Literal["subject", "session", "run", "blocked"]
 HOLDS: tuple[Hold, ...] = get_args(Hold)
@@ -37,7 +38,12 @@ class Fold:
 
 def people(windows: WindowSet) -> NDArray[np.str_]:
     """Name the person of every window, shape (n,)."""
-    return np.array([str(name).partition("/")[0] for name in windows.subject])
+    return np.array([person(str(name)) for name in windows.subject])
+
+
+def person(subject: str) -> str:
+    """Name the person of a subject that may hold its session."""
+    return subject.partition("/")[0]
 
 
 def runs(windows: WindowSet) -> NDArray[np.str_]:
@@ -96,6 +102,30 @@ def split(windows: WindowSet, hold: str, gap_s: float = HRF_S + MIN_GAP_S, n_fol
     if len(folds) < 2:
         raise UsageError(f"split by {hold}: {len(folds)} to hold out, expected at least 2; blocked needs one run only")
     return tuple(folds)
+
+
+def refuse_copies(windows: WindowSet, folds: Sequence[Fold]) -> None:
+    """Refuse folds that test on what they were trained on: windows with the same data, under whatever name.
+
+    Raises
+    ------
+    ModelError
+        A recording stands in the data twice.
+    """
+    # zeros name no recording
+    there = (windows.valid.max(axis=1) > 0) & (windows.eeg.any(axis=(1, 2)) | windows.bold.any(axis=(1, 2)))
+    own = np.array([hash((windows.eeg[k].tobytes(), windows.bold[k].tobytes())) for k in range(len(windows))])
+    for fold in folds:
+        train, test = fold.train[there[fold.train]], fold.test[there[fold.test]]
+        twice = test[np.isin(own[test], own[train])]
+        if len(twice):
+            first = int(twice[0])
+            other = int(train[own[train] == own[first]][0])
+            raise ModelError(
+                f"{len(twice)} windows of {fold.name} are held out and trained on: {windows.subject[first]} at "
+                f"{windows.time[first]:.1f} s holds the same data as {windows.subject[other]} at "
+                f"{windows.time[other]:.1f} s; expected recordings that stand in the data once"
+            )
 
 
 def _blocked(windows: WindowSet, gap_s: float, n_folds: int) -> list[Fold]:

@@ -1,4 +1,4 @@
-"""The operator's hand on the session, beside MQTT: keys in the terminal, and a file that stops.
+"""The operator's hand on the session: keys in the terminal, a file that stops, commands over MQTT.
 
 ``stop`` always counts at once. ``arm`` needs a second press, and no file can arm: the safe side is the easy one.
 """
@@ -50,6 +50,27 @@ class StopFile:
     async def close(self) -> None:
         """End. May be called twice."""
         self._closing = True
+
+
+class BrokerCommands:
+    """Commands that came over MQTT, checked already."""
+
+    name = "mqtt_commands"
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Queue[Command | None] = asyncio.Queue()
+
+    def put(self, command: Command) -> None:
+        """Take one; the guard before it bounds the rate."""
+        self._waiting.put_nowait(command)
+
+    async def __aiter__(self) -> AsyncIterator[Command]:
+        while (command := await self._waiting.get()) is not None:
+            yield command
+
+    async def close(self) -> None:
+        """End. May be called twice."""
+        self._waiting.put_nowait(None)
 
 
 class Keyboard:

@@ -191,7 +191,9 @@ class WindowBuilder:
         s = self.settings
         flags = extra
         age_eeg = float("inf") if self._eeg_end is None else max(0.0, end - self._eeg_end)
-        recent = self._flags if len(self._flags) == self._flags.maxlen else (*self._flags, Flag.WARMING)
+        # without any EEG there is nothing that fills: its absence is said by NO_EEG
+        filling = 0 < len(self._flags) < (self._flags.maxlen or 0)
+        recent = (*self._flags, Flag.WARMING) if filling else self._flags
         for flag in recent:
             flags |= flag
         if eeg is not None and age_eeg > self.age_eeg_max_s:

@@ -25,14 +25,23 @@ class What(Enum):
     ALIGNMENT = "alignment"
     EEG = "eeg"
     BOLD = "bold"
+    MODEL = "model"
+    EVENTS = "events"
     REPLAY = "replay"
     LIVE = "live"
+    MQTT = "mqtt"
+    LOOP = "loop"
+    OUTLETS = "outlets"
 
 
 def bench(
-    what: Annotated[list[What] | None, typer.Argument(help="What to measure; default: all but live.")] = None,
+    what: Annotated[
+        list[What] | None, typer.Argument(help="What to measure; default: all but live, loop, mqtt and outlets.")
+    ] = None,
     minutes: Annotated[float, typer.Option(min=1, help="Length of the session that is replayed or run live.")] = 5.0,
-    quick: Annotated[bool, typer.Option("--quick", help="eeg, bold: fewer and shorter sessions.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="eeg, bold, model, events, mqtt, outlets: less and shorter.")
+    ] = False,
     real: Annotated[
         Path | None,
         typer.Option(
@@ -45,10 +54,13 @@ def bench(
             help="bold: Python with benchmarks/bold-peers-requirements.txt, to run others on the same volumes."
         ),
     ] = None,
+    card: Annotated[
+        list[Path] | None, typer.Option(help="model: card to measure, may be given often; default: those that ship.")
+    ] = None,
     keep: Annotated[Path | None, typer.Option(help="New folder that keeps what was made for it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One object, by what was measured.")] = False,
 ) -> None:
-    """Measure this machine: alignment errors, cost and quality of both lanes, speed of replay, losses live."""
+    """Measure this machine: alignment errors, cost and quality of both lanes, decisions, speed of replay, losses."""
     from rich.console import Console
     from rich.table import Table
 
@@ -57,13 +69,15 @@ def bench(
 
     if keep is not None and keep.exists():
         raise UsageError(f"{keep} exists: nothing is overwritten; choose another --keep")
-    chosen = list(dict.fromkeys(what or [What.ALIGNMENT, What.EEG, What.BOLD, What.REPLAY]))
+    chosen = list(dict.fromkeys(what or [What.ALIGNMENT, What.EEG, What.BOLD, What.MODEL, What.EVENTS, What.REPLAY]))
     found: dict[str, list[Figure]] = {}
     with tempfile.TemporaryDirectory(prefix="streamer-bench-") as temporary:
         for each in chosen:
             folder = (Path(temporary) if keep is None else keep) / each.value
             with bar(each.value, quiet=as_json) as tell:
-                found[each.value] = _measure(each, folder, minutes, tell, quick=quick, real=real, peers=peers)
+                found[each.value] = _measure(
+                    each, folder, minutes, tell, quick=quick, real=real, peers=peers, cards=card or []
+                )
     if as_json:
         typer.echo(json.dumps({name: [figure.plain() for figure in figures] for name, figures in found.items()}))
         return
@@ -91,6 +105,7 @@ def _measure(
     quick: bool,
     real: Path | None,
     peers: Path | None,
+    cards: list[Path],
 ) -> list[Figure]:
     match what:
         case What.ALIGNMENT:
@@ -105,6 +120,14 @@ def _measure(
             from streamer.bench.bold_rows import bench_bold
 
             return bench_bold(tell, quick=quick, real=real, peers=peers)
+        case What.MODEL:
+            from streamer.bench.model import bench_model
+
+            return bench_model(tell, cards, quick=quick)
+        case What.EVENTS:
+            from streamer.bench.events import bench_events
+
+            return bench_events(tell, quick=quick)
         case What.REPLAY:
             from streamer.bench.replay import bench_replay
 
@@ -113,3 +136,15 @@ def _measure(
             from streamer.bench.live import bench_live
 
             return bench_live(folder, minutes, tell)
+        case What.LOOP:
+            from streamer.bench.loop import bench_loop
+
+            return bench_loop(folder, minutes, tell)
+        case What.MQTT:
+            from streamer.bench.mqtt import bench_mqtt
+
+            return bench_mqtt(folder, tell, quick=quick)
+        case What.OUTLETS:
+            from streamer.bench.outlets import bench_outlets
+
+            return bench_outlets(tell, quick=quick)

@@ -54,6 +54,9 @@ def run(
     folder = Path(summary.folder)
     if config.output.record and folder.exists():
         say("all is on disk; writing recording.xdf from it (Ctrl-C leaves it out: `streamer convert` makes it later)")
-        write_xdf(folder)
+        try:
+            write_xdf(folder)
+        except OSError as error:
+            say(f"recording.xdf could not be written: {error}; `streamer convert` makes it when there is room")
     if summary.lost:
         raise typer.Exit(4)

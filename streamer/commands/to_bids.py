@@ -17,6 +17,7 @@ def to_bids(
     task: Annotated[str, typer.Option(help="Label of the task.")] = "task",
     run: Annotated[str | None, typer.Option(help="Number of the run.")] = None,
     line: Annotated[float | None, typer.Option(help="Frequency of the mains, Hz.", min=1.0)] = None,
+    condition: Annotated[str | None, typer.Option(help="Condition of an unblinded session, for its events.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was written, as JSON.")] = False,
 ) -> None:
     """Write a recording as BIDS: EEG, volumes, events and physiology, without identity."""
@@ -28,7 +29,7 @@ def to_bids(
 
     entities = Entities(subject, session, task, run)
     with bar("writing BIDS", quiet=as_json) as tell:
-        report = write_bids(recording, out, entities, line, tell)
+        report = write_bids(recording, out, entities, line, tell, condition)
     if as_json:
         typer.echo(json.dumps({"folder": str(report.folder), "files": report.files, "problems": report.problems}))
         return

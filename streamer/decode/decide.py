@@ -49,7 +49,11 @@ class DecisionState(Enum):
 class Sham(Protocol):
     """Replaces what the participant is shown."""
 
-    def level(self, actual: float, at: SessionTime) -> float | None:
+    def feature(self, feature: Feature) -> None:
+        """Take a feature that may be shown."""
+        ...
+
+    def level(self, actual: float, at: SessionTime, *, clean: bool) -> float | None:
         """Give the level to show (0..1) in place of the participant's own; None while there is nothing to show."""
         ...
 
@@ -117,6 +121,8 @@ class Decision:
         """Take a feature that may be fed back."""
         self._source.feature(feature)
         self._axes.feature(feature)
+        if self._sham is not None:
+            self._sham.feature(feature)
 
     def __call__(self, prediction: Prediction) -> list[Score | Trigger | Veto]:
         """Take one prediction; give the score, and a trigger or the veto of one that was due (at most one a second)."""
@@ -132,7 +138,7 @@ class Decision:
         self._seen_clean |= clean
         shown = self._score
         if self._sham is not None:
-            shown = None if self._score is None else self._sham.level(self._score, prediction.about)
+            shown = None if self._score is None else self._sham.level(self._score, prediction.about, clean=clean)
         elif clean and self._score is not None:
             self.thresholds.add(self._score, at)
         out: list[Score | Trigger | Veto] = [self._show(prediction, shown, flags, clean=clean)]

@@ -11,6 +11,7 @@ from streamer.contracts import Settings
 from streamer.decode.blocks import Block, Blocks
 from streamer.decode.connectivity import Connectivity, ConnectivitySettings
 from streamer.decode.envelope_phase import BandPhase, BandPhaseSettings
+from streamer.decode.recentre import RecentreSettings
 from streamer.decode.tangent import TangentSettings, TangentVector
 from streamer.messages import Array, CleanEeg, Feature
 
@@ -51,6 +52,8 @@ class FeatureSet:
     lane_phase : callable or None
         Phase in rad that the lane adds at a frequency in Hz, beyond the delay that its times are corrected for: taken
         off the phases.
+    drift : RecentreSettings or None
+        Lets the tangent vectors' reference follow slow drift.
 
     Raises
     ------
@@ -65,6 +68,7 @@ class FeatureSet:
         channels: Sequence[str],
         learned: Mapping[str, Any] | None = None,
         lane_phase: Callable[[float], float] | None = None,
+        drift: RecentreSettings | None = None,
     ) -> None:
         known = learned or {}
         rate, learn = settings.rate_hz, settings.learn_s
@@ -76,7 +80,7 @@ class FeatureSet:
             self._phase = BandPhase(settings.phase, sfreq, channels, learn, known.get("phase"), lane_phase)
             self._stages.append(self._phase)
         if settings.tangent.enabled:
-            self._tangent = TangentVector(settings.tangent, rate, sfreq, channels, learn, known.get("tangent"))
+            self._tangent = TangentVector(settings.tangent, rate, sfreq, channels, learn, known.get("tangent"), drift)
             self._stages.append(self._tangent)
         if settings.connectivity.enabled:
             self._stages.append(Connectivity(settings.connectivity, rate, sfreq, channels))
@@ -97,6 +101,13 @@ class FeatureSet:
         if not self._stages:
             return []
         return [feature for block in self._blocks(clean, bad) for stage in self._stages for feature in stage(block)]
+
+    def recentre(self, text: str) -> None:
+        """Take the operator's ``on``, ``freeze`` or ``rollback`` (which also freezes)."""
+        if self._tangent is not None:
+            self._tangent.frozen = text != "on"
+            if text == "rollback":
+                self._tangent.roll_back()
 
     def learned(self) -> dict[str, Any]:
         """Give what was learned so far as plain values, for the calibration; empty while there is nothing."""

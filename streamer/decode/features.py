@@ -54,6 +54,11 @@ class PowerStep:
     flags: Flag
     """Of the samples that entered."""
 
+    @property
+    def clean(self) -> bool:
+        """Whether it may enter windows and baselines."""
+        return self.valid and not self.flags & (Flag.WARMING | Flag.UNSYNCED | Flag.GAP | Flag.CLOCK_STEP)
+
 
 class BandPower:
     """Mean square of band-passed EEG per step.

@@ -117,12 +117,12 @@ class Doubt(Settings):
     """When the model says that it does not know."""
 
     alpha: Share = 0.1
-    """Share of blocks whose true class may be missing from the set of candidates."""
+    """Share of a block's windows, on average over blocks, whose true class may be missing from the candidates."""
     quantile: dict[Pattern, Share] = Field(default_factory=dict[Pattern, float])
     """A class is a candidate while its probability is at least 1 less this (split conformal prediction; Vovk 2005,
     doi:10.1007/b106715), per set of modalities; a set that is not here has no candidates' sets."""
     coverage: dict[Pattern, Share] = Field(default_factory=dict[Pattern, float])
-    """Share of blocks, held out once more, whose true class was among the candidates."""
+    """Mean over blocks, held out once more, of the share of windows whose true class was among the candidates."""
     n_blocks: int = Field(default=0, ge=0)
     """Blocks that the quantiles were taken from."""
     disagreement_max: Annotated[float, Field(gt=0)] | None = None
@@ -224,6 +224,9 @@ class ModelCard(Settings):
     """Ages beyond which a modality is masked."""
     temperature: Temperatures = Temperatures()
     """Calibration of the probabilities."""
+    bias: dict[Pattern, tuple[float, ...]] = Field(default_factory=dict[Pattern, tuple[float, ...]])
+    """Added to the logits after their temperature, one number a class, per set of modalities: a session card's shift of
+    a network's head; none adds nothing."""
     doubt: Doubt = Doubt()
     """Sets of candidates, and when the model abstains."""
     linear: LinearSpec | None = None
@@ -243,6 +246,8 @@ class ModelCard(Settings):
         for where, names in (("classes", self.classes), ("eeg.channels", eeg_channels), ("bold.regions", regions)):
             if len(set(names)) != len(names):
                 problems.append(f"a name stands twice in {where}")
+        if any(len(each) != len(self.classes) for each in self.bias.values()):
+            problems.append(f"bias: expected {len(self.classes)} numbers, one a class")
         if self.eeg is None and self.bold is None and self.tangent is None:
             problems.append("neither eeg nor bold nor tangent: expected an input")
         if (self.linear is not None) != (self.kind == "linear"):

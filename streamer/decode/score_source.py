@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pydantic import Field, model_validator
 
 from streamer.contracts import Settings
-from streamer.messages import Feature, Flag, Prediction
+from streamer.messages import Feature, Flag, Prediction, SessionTime
 
 
 class ScoreSourceSettings(Settings):
@@ -56,13 +56,16 @@ class ScoreSource:
 
     def __call__(self, prediction: Prediction) -> tuple[float | None, Flag]:
         """Give the score at a decision, None where nothing counts, and the flags of what it was made from."""
-        s = self.settings
-        if not s.feature:
+        if not self.settings.feature:
             return prediction.probabilities[self._target], Flag.NONE
-        newest = self._newest
+        return self.newest(prediction.about)
+
+    def newest(self, about: SessionTime) -> tuple[float | None, Flag]:
+        """Give what its feature says at a time, as a call does."""
+        s, newest = self.settings, self._newest
         if newest is None:
             return None, Flag.WARMING
-        if not -1.0 <= prediction.about - newest.about <= s.age_max_s:
+        if not -1.0 <= about - newest.about <= s.age_max_s:
             return None, newest.flags | Flag.STALE
         value = _value(newest, s.label)
         if not newest.valid or value is None or not math.isfinite(value):

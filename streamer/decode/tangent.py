@@ -21,6 +21,7 @@ from pydantic import Field
 
 from streamer.decode.band_settings import WindowedBandSettings
 from streamer.decode.blocks import Block
+from streamer.decode.recentre import RecentreSettings, ReferenceDrift
 from streamer.errors import ConfigError
 from streamer.filters import SosFilter, bandpass, sos_delay_s
 from streamer.messages import F64, Array, Feature, Flag, SessionTime
@@ -120,9 +121,9 @@ class TangentVector:
     """Tangent vector of the band-passed EEG's covariance over a sliding window.
 
     The reference is that of a calibration run or, without one, the mean covariance of the first ``learn_s`` of clean
-    EEG; it is never changed afterwards. Until it is there values are masked, and without a calibration they are flagged
-    ``UNCALIBRATED``. What belongs to a channel that is bad, or was bad while the reference was learned, is NaN; when
-    the set of bad channels changes, the window begins anew.
+    EEG; afterwards it is left alone, or follows slow drift where that is asked for. Until it is there values are
+    masked, and without a calibration they are flagged ``UNCALIBRATED``. What belongs to a channel that is bad, or was
+    bad while the reference was learned, is NaN; when the set of bad channels changes, the window begins anew.
 
     Parameters
     ----------
@@ -137,6 +138,8 @@ class TangentVector:
         s.
     learned : mapping or None
         What ``learned()`` gave after a calibration run.
+    drift : RecentreSettings or None
+        Lets the reference of a calibration follow slow drift.
 
     Raises
     ------
@@ -152,6 +155,7 @@ class TangentVector:
         channels: Sequence[str],
         learn_s: float = 30.0,
         learned: Mapping[str, Any] | None = None,
+        drift: RecentreSettings | None = None,
     ) -> None:
         settings.check("tangent", sfreq)
         self._names = settings.channels or tuple(channels)
@@ -185,11 +189,24 @@ class TangentVector:
         """V², shape (n, n); None until it is known."""
         self.delay_s = sos_delay_s(self._bandpass.sos, math.sqrt(low * high), sfreq) + settings.window_s / 2
         """From the middle of the window, the band-pass taken into account, to the newest sample, s."""
+        self._drift: ReferenceDrift | None = None
         if learned is not None:
             self._take(learned)
+            if drift is not None and drift.enabled and not self._never.any() and self.reference is not None:
+                self._drift = ReferenceDrift(drift, self.reference)
+                self._drift_blocks = round(drift.block_s * rate_hz)
+        self._drift_sum, self._n_drift = np.zeros((n, n)), 0
+        self.frozen = False
+        """Whether the operator, or sham, holds the reference where it is."""
+
+    def roll_back(self) -> None:
+        """Take the calibration's reference again."""
+        if self._drift is not None:
+            self._drift.roll_back()
+            self.reference, self._space = self._drift.reference, None
 
     def __call__(self, block: Block) -> list[Feature]:
-        """Take the next block; give a record at the end of every step."""
+        """Take the next block; give a record at the end of every step, and of where the reference moved to."""
         bad = block.bad[self._at]
         changed = bool((bad != self._bad).any())
         if changed:
@@ -204,7 +221,10 @@ class TangentVector:
             self._clean += 1
             if self._clean > self._settle:
                 self._add(filtered)
-        return [] if (block.index + 1) % self._step else [self._feature(block)]
+        out = [] if (block.index + 1) % self._step else [self._feature(block)]
+        if self._drift is not None and (block.index + 1) % self._drift_blocks == 0:
+            out.extend(self._follow(self._drift, block))
+        return out
 
     def learned(self) -> dict[str, Any] | None:
         """Give the reference as plain values; None until it is known."""
@@ -217,6 +237,9 @@ class TangentVector:
         product = filtered.T @ filtered
         self._window.append((product, len(filtered)))
         if self.reference is not None:
+            if self._drift is not None and not self._bad.any():
+                self._drift_sum += product
+                self._n_drift += len(filtered)
             return
         self._sum += product
         self._n_learned += len(filtered)
@@ -224,6 +247,18 @@ class TangentVector:
         self._learn -= 1
         if not self._learn:
             self.reference = self._sum / self._n_learned
+
+    def _follow(self, drift: ReferenceDrift, block: Block) -> list[Feature]:
+        total, n = self._drift_sum, self._n_drift
+        self._drift_sum, self._n_drift = np.zeros_like(total), 0
+        # half of the stretch at least, and enough samples for a covariance of so many channels
+        if self.frozen or n < max(len(total) * 4, self._drift_blocks * len(block.data) / 2):
+            return []
+        moved = drift(total / n, block.end_sample, SessionTime(block.end_time), block.flags)
+        if moved is None:
+            return []
+        self.reference, self._space = drift.reference, None
+        return [moved]
 
     def _take(self, learned: Mapping[str, Any]) -> None:
         reference = np.array(learned["reference"], dtype=np.float64)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from streamer import wire
 from streamer.messages import F32, Array, CleanEeg, Flag
+from streamer.wire.preview_bytes import encode_preview
 
 
 class Fill(Protocol):
@@ -24,11 +26,54 @@ class Fill(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    microvolts: F32
+    """µV, shape (n_times, n_channels)."""
+    first_sample: int
+    t0: float
+    sfreq: float
+    flags: Flag
+    bad: list[int]
+    interpolated: list[int]
+    hold_s: float
+
+
 def preview_of(hops: list[CleanEeg], sfreq: float | None = None, fill: Fill | None = None) -> wire.EegPreview:
     """Make one preview message of consecutive hops with the same bad channels; µV with two decimals, NaN as null.
 
     ``sfreq`` is the nominal rate, Hz; None takes it from the hops' own time stamps (0 for a single sample).
     """
+    shown = _shown(hops, sfreq, fill)
+    rounded = np.round(shown.microvolts.T.astype(np.float64), 2)
+    return wire.EegPreview(
+        first_sample=shown.first_sample,
+        t0=shown.t0,
+        sfreq=shown.sfreq,
+        data_uv=[[v if math.isfinite(v) else None for v in channel] for channel in rounded.tolist()],
+        flags=wire.flag_names(shown.flags),
+        bad=shown.bad,
+        interpolated=shown.interpolated,
+        hold_s=shown.hold_s,
+    )
+
+
+def preview_bytes_of(hops: list[CleanEeg], sfreq: float | None = None, fill: Fill | None = None) -> bytes:
+    """Make the same preview as bytes: see :mod:`streamer.wire.preview_bytes`."""
+    shown = _shown(hops, sfreq, fill)
+    return encode_preview(
+        shown.microvolts,
+        first_sample=shown.first_sample,
+        t0=shown.t0,
+        sfreq=shown.sfreq,
+        flags=shown.flags,
+        bad=shown.bad,
+        interpolated=shown.interpolated,
+        hold_s=shown.hold_s,
+    )
+
+
+def _shown(hops: list[CleanEeg], sfreq: float | None, fill: Fill | None) -> _Shown:
     data = np.concatenate([hop.data for hop in hops])
     times = np.concatenate([hop.times for hop in hops])
     bad = list(hops[0].bad)
@@ -38,17 +83,16 @@ def preview_of(hops: list[CleanEeg], sfreq: float | None = None, fill: Fill | No
         mask[bad] = True
         data = fill(data, mask)
         interpolated = fill.filled.tolist()
-    microvolts = np.round(data.T.astype(np.float64) * 1e6, 2)
     span = float(times[-1] - times[0])
     flags = Flag.NONE
     for hop in hops:
         flags |= hop.flags
-    return wire.EegPreview(
+    return _Shown(
+        microvolts=(data.astype(np.float64) * 1e6).astype(np.float32),
         first_sample=hops[0].first_sample,
         t0=float(times[0]),
         sfreq=sfreq if sfreq is not None else round((len(times) - 1) / span, 3) if span > 0 else 0.0,
-        data_uv=[[v if math.isfinite(v) else None for v in channel] for channel in microvolts.tolist()],
-        flags=wire.flag_names(flags),
+        flags=flags,
         bad=bad,
         interpolated=interpolated,
         hold_s=hops[0].hold,

@@ -109,10 +109,12 @@ class EventRow:
     age_eeg: float | None = None
     age_fmri: float | None = None
     quality: str | None = None
+    source: str | None = None
     sham: str | None = None
+    condition: str | None = None
 
 
-_NEUROFEEDBACK = ("score", "threshold", "age_eeg", "age_fmri", "quality", "sham")
+_NEUROFEEDBACK = ("source", "score", "threshold", "age_eeg", "age_fmri", "quality", "sham", "condition")
 _LEVELS = {
     "volume_trigger": "the scanner began a volume that is stored",
     "marker": "any other marker that was recorded; its text is the value",
@@ -127,12 +129,17 @@ _COLUMNS: dict[str, dict[str, Any]] = {
     "value": {"Description": "Text of the marker, action of the trigger, reason of the veto"},
     "sample": {"Description": "Sample of the EEG file at which the event was recorded, from 0"},
     "eeg_sample": {"Description": "Sample of the EEG file of this run at which the event was recorded, from 0"},
-    "score": {"Description": "Probability of the target class in the decision that the event was made from"},
-    "threshold": {"Description": "Probability from which on a trigger is due"},
+    "source": {"Description": "What asked for the trigger: score, phase, spindle, spike"},
+    "score": {
+        "Description": "Level that was compared with the threshold, 0 to 1 (of other sources: how sure it was); "
+        "in a session with a sealed condition what was shown, and n/a for vetoes until it is opened"
+    },
+    "threshold": {"Description": "Level from which on a trigger is due, in force at the decision, 0 to 1"},
     "age_eeg": {"Description": "Age of the newest EEG sample in the decision", "Units": "s"},
     "age_fmri": {"Description": "Age of the middle of the newest volume in the decision", "Units": "s"},
     "quality": {"Description": "What was wrong with the data of the decision: names of flags joined by +, or none"},
-    "sham": {"Description": "Code of sham feedback; n/a where there was none"},
+    "sham": {"Description": "sealed: the session may have had sham feedback, as a sealed list says; n/a: it had none"},
+    "condition": {"Description": "Condition of the session once it was unblinded; n/a before, and where there is none"},
 }
 
 
@@ -338,5 +345,5 @@ of the volumes is the time in s from the first EEG sample to the first volume. T
 hold the EEG sample at which each volume began. EEG is as recorded: the gradient and pulse artefacts are in it.
 
 Rows `nf_trigger` and `nf_veto` are neurofeedback triggers that left and that were held back; their columns are
-described in the sidecars of `events.tsv`.
+described in the sidecars of `events.tsv`. `_stim.tsv.gz` holds the feedback as the participant saw it.
 """

@@ -128,13 +128,14 @@ def test_one_modality_alone_is_a_session_too(session: Path, calibration: Calibra
 def test_a_calibration_survives_the_disk(calibration: Calibration, tmp_path: Path):
     save_calibration(calibration, tmp_path)
     again = load_calibration(tmp_path)
-    assert again == replace(
-        calibration, baseline=again.baseline, region_means=again.region_means, reference=again.reference
-    )
+    arrays = ("baseline", "region_means", "region_sd", "reference")
+    assert again == replace(calibration, **{name: getattr(again, name) for name in arrays})
     assert calibration.baseline is not None
     assert again.baseline is not None
     np.testing.assert_array_equal(again.baseline.mean, calibration.baseline.mean)
     np.testing.assert_array_equal(again.region_means, calibration.region_means)
+    assert calibration.region_sd is not None
+    np.testing.assert_array_equal(again.region_sd, calibration.region_sd)
     assert again.reference is not None
     assert calibration.reference is not None
     np.testing.assert_array_equal(again.reference[0], calibration.reference[0])

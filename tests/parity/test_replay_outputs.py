@@ -35,11 +35,12 @@ SMALL = SimulationSettings(
     seed=5, sfreq=1000.0, grid=(24, 24, 12), voxel_mm=(8.0, 8.0, 5.0), calibration_s=24.0, n_blocks=2, block_s=8.0
 )
 WRITTEN = {
-    "decisions.jsonl", "scores.jsonl", "triggers.jsonl", "vetoes.jsonl", "features.jsonl", "bold_regions.tsv", "confounds.tsv",
-    "quality.json", "summary.json", "timings.json",
+    "decisions.jsonl", "scores.jsonl", "triggers.jsonl", "vetoes.jsonl", "features.jsonl",
+    "bold_regions.tsv", "confounds.tsv",
+    "header.json", "quality.json", "summary.json", "timings.json",
     "clean_eeg.vhdr", "clean_eeg.eeg", "clean_eeg.vmrk", "clean_eeg.tsv",
 }  # fmt: skip
-SAME_LIVE = WRITTEN - {"quality.json", "summary.json", "timings.json"}
+SAME_LIVE = WRITTEN - {"header.json", "quality.json", "summary.json", "timings.json"}
 
 
 @pytest.fixture(scope="module")
@@ -296,10 +297,11 @@ def test_without_a_fitting_card_cleaning_goes_on_and_says_so(opened: Opened, tas
     assert eeg is not None
     names = tuple(f"X{k}" for k in range(len(eeg.channels)))
     strange = replace(whole, eeg=Changed(eeg, np.arange(eeg.n_samples), names))
+    shipped = Config(model=ModelSection(card="simulated"))
     with pytest.raises(ModelError):
-        replay_recording(opened(strange), Config(), tmp_path / "refused")
+        replay_recording(opened(strange), shipped, tmp_path / "refused")
     assert not (tmp_path / "refused").exists()
-    summary = replay_recording(opened(strange), Config(), tmp_path / "out", without_model=True)
+    summary = replay_recording(opened(strange), shipped, tmp_path / "out", without_model=True)
     assert summary.notes[0].startswith("replayed without a model")
     assert "X0" in summary.notes[0]
     assert summary.counts["windows"] > 150

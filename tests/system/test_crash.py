@@ -6,8 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
-import uuid
 from pathlib import Path
 
 import mne
@@ -16,13 +14,8 @@ import pytest
 import pyxdf
 
 from streamer.acquire.recordings import open_recording
-from streamer.child import child
-from streamer.config import ModelSection
-from streamer.emit.clean_eeg_file import CLEAN_EEG
-from streamer.messages import BoldFrame, EegChunk, Event, Marker, Volume
-from streamer.replay import config_for, replay_recording
+from streamer.messages import EegChunk, Marker, Volume
 from streamer.runlog_read import read_session
-from tests.system.conftest import config_of, write_config
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -176,36 +169,3 @@ def test_a_full_disk_costs_the_recording_and_not_the_loop(tmp_path: Path):
     assert len(before) > 5
     assert before == [n for n, e in every if isinstance(e, EegChunk) and n < 20]
     assert log.problems
-
-
-def test_a_live_session_that_is_killed_can_be_converted_and_replayed(simulated: Path, tmp_path: Path):
-    stream = f"crash-{uuid.uuid4().hex[:8]}"
-    settings = config_of(simulated, tmp_path, stream, name="crashed")
-    # which model decides does not matter here
-    bare = settings.model_copy(update={"model": ModelSection(card="none")})
-    config = write_config(bare, tmp_path / "SESSION.toml")
-    folder = tmp_path / "crashed"
-    task = simulated / "recording" / "task" / "recording.toml"
-    with child("run", str(config), "--json") as run:
-        run.wait_for(lambda m: m.get("event") == "said", 60)
-        export = str(tmp_path / "export")
-        with child("rig", str(task), "--export", export, "--stream-name", stream, "--json") as rig:
-            rig.wait_for(lambda m: m.get("state") == "playing", 60)
-            deadline = time.monotonic() + 60
-            log = folder / "runlog.jsonl"
-            while (not log.exists() or log.read_bytes().count(b'"frame"') < 3) and time.monotonic() < deadline:
-                time.sleep(0.1)
-            run.process.send_signal(signal.SIGKILL)
-            run.process.wait(10)
-    events: list[Event] = [event for _, event in read_session(folder).events]
-    chunks = [e for e in events if isinstance(e, EegChunk)]
-    assert sum(isinstance(e, BoldFrame) for e in events) >= 3
-    assert len(chunks) > 50
-    done = streamer("convert", str(folder), "--to", "xdf")
-    assert done.returncode == 0, done.stderr
-    streams, _ = pyxdf.load_xdf(str(folder / "recording.xdf"), synchronize_clocks=False, dejitter_timestamps=False)
-    (eeg,) = [s for s in streams if s["info"]["type"] == ["EEG"]]
-    np.testing.assert_array_equal(eeg["time_series"], np.concatenate([c.data for c in chunks]))
-    summary = replay_recording(folder, config_for(folder, None), tmp_path / "again")
-    assert summary.counts["samples"] == len(eeg["time_series"])
-    assert mne.io.read_raw_brainvision(tmp_path / "again" / CLEAN_EEG, verbose="error").n_times > 100

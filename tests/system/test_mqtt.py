@@ -1,148 +1,62 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import getpass
 import json
-import math
 import socket
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from uuid import uuid4
 
 import aiomqtt
+import jsonschema
 import numpy as np
 import pytest
 
 from streamer import wire
-from streamer.broker import HOST, EmbeddedBroker, find_mosquitto
+from streamer.broker import HOST, EmbeddedBroker
 from streamer.emit.mqtt import MqttSettings, MqttSink
+from streamer.emit.mqtt_link import WILL_DELAY_S
 from streamer.messages import (
-    BoldFrame,
-    CleanEeg,
-    Feature,
-    Flag,
     Health,
-    Prediction,
     SessionTime,
     State,
-    Trigger,
     Veto,
     Window,
+)
+from streamer.wire.schema import json_schema
+from tests.system.mqtt_room import (
+    KINDS,
+    NO_DELAY,
+    HandClock,
+    Subscriber,
+    about,
+    card,
+    config,
+    eventually,
+    feature,
+    frame,
+    hop,
+    prediction,
+    running,
+    score,
+    trigger,
 )
 
 pytestmark = pytest.mark.system
 
-NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
-KINDS = ("mosquitto", "amqtt")
-
-
-class HandClock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-
-    def now(self) -> SessionTime:
-        return SessionTime(self.time)
-
-    async def sleep_until(self, at: SessionTime) -> None:
-        self.time = max(self.time, at)
-
-
-def prediction(seq: int, at: float = 1000.0) -> Prediction:
-    return Prediction(
-        seq, "m@1", ("rest", "task"), (0.25, 0.75), 0.8, {"eeg": 0.5, "bold": 0.5}, SessionTime(at), 0.0, 1.0
-    )
-
-
-def trigger(seq: int, expires: float = 1001.0) -> Trigger:
-    at = SessionTime(1000.0)
-    return Trigger(seq, seq, "reward", 0.5, at, at, SessionTime(expires), "p", Flag.MOTION)
-
-
-def frame(index: int) -> BoldFrame:
-    one = np.array([0.5], np.float32)
-    return BoldFrame(index, "s", one, one, np.zeros(6), 0.1, 2.0, SessionTime(990.0), SessionTime(1000.0))
-
-
-def feature(name: str, about: float) -> Feature:
-    return Feature(
-        name, 9, SessionTime(about), 0.25, ("envelope_v", "phase_rad"), (1e-5, math.nan), (), True, Flag.UNCALIBRATED
-    )
-
-
-def hop(first: int, n: int = 2) -> CleanEeg:
-    index = first + np.arange(n)
-    return CleanEeg(np.stack([index, -index], 1).astype(np.float32) * np.float32(1e-6), index / 250, first, 0)
-
-
-def about(session: str) -> wire.About:
-    return wire.About(
-        session=session,
-        eeg_sfreq=250.0,
-        channels=[wire.ChannelEntry("Fp1", "eeg"), wire.ChannelEntry("Pz", "eeg")],
-        regions=["brain"],
-        classes=["rest", "task"],
-        model="m@1",
-        tick_hz=10.0,
-        thresholds={},
-        versions={},
-    )
-
-
-class Subscriber:
-    """``mosquitto_sub`` on all topics of one session: a client that shares no code with us."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, int, bool, bytes]] = []
-
-    def of(self, name: str) -> list[dict]:
-        return [json.loads(p) for topic, _, _, p in self.lines if topic.split("/", 2)[2] == name]
-
-    @asynccontextmanager
-    async def on(self, broker: EmbeddedBroker, session: str) -> AsyncIterator[Subscriber]:
-        port = broker.url.rsplit(":", 1)[1]
-        child = await asyncio.create_subprocess_exec(
-            "mosquitto_sub", "-h", HOST, "-p", port, "-q", "1", "-t", wire.topic(session, "#"), "-F", "%t %q %r %p",
-            stdout=asyncio.subprocess.PIPE, limit=1 << 20,
-        )  # fmt: skip
-        reading = asyncio.create_task(self._read(child))
-        try:
-            yield self
-        finally:
-            with suppress(ProcessLookupError):
-                child.terminate()
-            await child.wait()
-            await reading
-
-    async def _read(self, child: asyncio.subprocess.Process) -> None:
-        assert child.stdout is not None
-        async for line in child.stdout:
-            topic, qos, retained, payload = line.rstrip(b"\n").split(b" ", 3)
-            self.lines.append((topic.decode(), int(qos), retained == b"1", payload))
-
-
-async def eventually(holds: Callable[[], object], seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110  what is awaited happens in another process
-            await asyncio.sleep(0.005)
-
-
-@asynccontextmanager
-async def running(broker_url: str, session: str, clock: HandClock | None = None, **settings: object):
-    sink = MqttSink(MqttSettings(**settings), broker_url, session, clock or HandClock())
-    task = asyncio.create_task(sink.run())
-    try:
-        yield sink
-    finally:
-        await sink.close()
-        assert task.done()
-        await asyncio.gather(task, return_exceptions=True)
+ALONE = """
+import asyncio
+import sys
+from streamer.clock import ReplayClock
+from streamer.emit.mqtt import MqttSettings, MqttSink
+async def main(url, session):
+    await MqttSink(MqttSettings(), url, session, ReplayClock()).run()
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""A session that does nothing but be there."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -152,8 +66,12 @@ async def test_a_foreign_client_reads_everything(kind: str) -> None:
         async with Subscriber().on(broker, session) as heard, running(broker.url, session) as sink:
             sink.publish_about(about(session))
             await eventually(lambda: heard.of("about") and sink.connected)
+            sink.publish_card(card(session))
+            sink.publish_config(config(session))
             sink.put(prediction(7))
+            sink.put(score(7))
             sink.put(trigger(3))
+            sink.put(replace(trigger(4), source="phase"))
             sink.put(Veto(8, "motion", SessionTime(999.0)))
             sink.put(feature("phase.oz", 999.5))
             sink.put(feature("tangent", 998.5))
@@ -166,7 +84,10 @@ async def test_a_foreign_client_reads_everything(kind: str) -> None:
             await eventually(lambda: len(heard.of("preview/eeg")) == 2 and len(heard.of("status")) >= 2)
             await sink.close()
             await eventually(lambda: not heard.of("status")[-1]["online"])
+        assert sink.protocol == {"mosquitto": "5", "amqtt": "3.1.1"}[kind]
+    described = jsonschema.Draft202012Validator(json_schema())
     for topic, _, _, payload in heard.lines:
+        described.validate(json.loads(payload))
         message = wire.decode(payload)
         assert message.schema == 1
         assert topic.startswith(f"eegfmri/{session}/")
@@ -175,6 +96,14 @@ async def test_a_foreign_client_reads_everything(kind: str) -> None:
     assert [t["id"] for t in heard.of("trigger")] == [f"{session}/3"]
     assert [q for topic, q, _, _ in heard.lines if topic.endswith("trigger")] == [1]
     assert heard.of("veto")[0]["reason"] == "motion"
+    assert heard.of("score")[0]["level"] == 0.5
+    assert b"0.123456" not in b"".join(payload for *_, payload in heard.lines), "the true score is never sent"
+    assert heard.of("quality")[0]["volumes"] == 1
+    assert heard.of("quality")[0]["fd_mm"] == 0.1
+    assert heard.of("quality")[0]["n_channels"] == 2
+    assert heard.of("card")[0]["scores"]["eeg"]["block_accuracy"] == 0.7
+    assert "sub-01" not in json.dumps(heard.of("card"))
+    assert heard.of("config")[0]["settings"]["decision"]["target"] == "task"
     assert heard.of("feature/phase.oz")[0]["values"] == [1e-5, None]
     assert heard.of("feature/phase.oz")[0]["expires"] == 1000.75
     assert not heard.of("feature/tangent")
@@ -187,6 +116,93 @@ async def test_a_foreign_client_reads_everything(kind: str) -> None:
     assert [v for p in previews for v in p["data_uv"][0]] == list(range(60))
     assert previews[0]["sfreq"] == 250.0
     assert sink.losses() == {"feature_expired": 1}
+
+
+async def test_what_only_version_5_can_say() -> None:
+    session = uuid4().hex
+    with EmbeddedBroker(kind="mosquitto") as broker:
+        form = '%t %q %r {"expiry": "%E", "content": "%C", "text": "%F", "user": "%P"}'
+        async with (
+            Subscriber("-V", "5", form=form).on(broker, session) as heard,
+            running(broker.url, session, preview="binary") as sink,
+        ):
+            await eventually(lambda: heard.of("status"))
+            sink.put(trigger(0, expires=1003.5))
+            sink.put(score(0, expires=1000.2))
+            sink.put(prediction(0))
+            sink.put(frame(0))
+            for first in range(0, 60, 2):
+                sink.put(hop(first))
+            await eventually(lambda: len(heard.of("preview/eeg.bin")) == 2)
+    ours = f"schema:1 session:{session}"
+    as_json = {"content": "application/json", "text": "1", "user": ours}
+    # whole seconds, rounded up: the deadline to the ms stands in the payload
+    assert 3 <= int(heard.of("trigger")[0].pop("expiry")) <= 4
+    assert heard.of("score")[0] == as_json | {"expiry": "1"}
+    assert heard.of("prediction")[0] == as_json | {"expiry": "1"}
+    assert heard.of("bold")[0] == as_json | {"expiry": ""}
+    assert heard.of("preview/eeg.bin")[0] == {
+        "expiry": "", "content": "application/octet-stream", "text": "0", "user": ours,
+    }  # fmt: skip
+
+
+async def test_an_error_in_the_way_out_is_said_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, failures = uuid4().hex, 1
+    whole = wire.encode
+
+    def encode(message: wire.Message) -> bytes:
+        nonlocal failures
+        if isinstance(message, wire.VetoMessage) and failures:
+            failures -= 1
+            raise ValueError("no such value")
+        return whole(message)
+
+    with EmbeddedBroker() as broker:
+        async with Subscriber().on(broker, session) as heard, running(broker.url, session) as sink:
+            await eventually(lambda: heard.of("status"))
+            monkeypatch.setattr(wire, "encode", encode)
+            sink.put(Veto(0, "motion", SessionTime(999.0)))
+            await eventually(lambda: sink.problem == "ValueError: no such value")
+            sink.put(Veto(1, "motion", SessionTime(999.0)))
+            await eventually(lambda: heard.of("veto"))
+            assert sink.connected
+    assert [veto["window"] for veto in heard.of("veto")] == [1]
+    assert sink.losses() == {"veto_failed": 1}
+
+
+async def test_a_short_break_is_no_end_where_the_broker_can_wait() -> None:
+    session = uuid4().hex
+    with EmbeddedBroker(kind="mosquitto") as broker:
+        async with Subscriber().on(broker, session) as heard:
+            child = await asyncio.create_subprocess_exec(sys.executable, "-c", ALONE, broker.url, session)
+            await eventually(lambda: heard.of("status"))
+            child.kill()
+            # killed and started again: the will of the first life must not come
+            async with running(broker.url, session) as second:
+                await eventually(lambda: second.connected)
+                await child.wait()
+                await asyncio.sleep(2 * WILL_DELAY_S)
+                assert all(status["online"] for status in heard.of("status"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_blinded_session_sends_nothing_that_tells_the_true_score(kind: str) -> None:
+    session = uuid4().hex
+    with EmbeddedBroker(kind=kind) as broker:
+        async with Subscriber().on(broker, session) as heard, running(broker.url, session, blinded=True) as sink:
+            sink.publish_about(about(session))
+            await eventually(lambda: heard.of("about"))
+            sink.put(prediction(0))
+            sink.put(feature("phase.oz", 1000.0))
+            sink.put(frame(0))
+            sink.put(score(0))
+            sink.put(trigger(0))
+            await eventually(lambda: heard.of("score") and heard.of("trigger"))
+        names = {topic.split("/", 2)[2] for topic, *_ in heard.lines}
+    assert names == {"about", "status", "bold", "score", "trigger"}
+    assert heard.of("about")[0]["blinded"] is True
+    assert heard.of("bold")[0]["regions"] == [None]
+    assert sink.losses() == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -270,18 +286,9 @@ async def test_queued_results_reach_a_listener_in_order_and_triggers_first() -> 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_session_that_vanishes_is_said_to_be_offline(kind: str) -> None:
     session = uuid4().hex
-    program = f"""
-import asyncio
-import sys
-from streamer.clock import ReplayClock
-from streamer.emit.mqtt import MqttSettings, MqttSink
-async def main(url):
-    await MqttSink(MqttSettings(), url, {session!r}, ReplayClock()).run()
-asyncio.run(main(sys.argv[1]))
-"""
     with EmbeddedBroker(kind=kind) as broker:
         async with Subscriber().on(broker, session) as heard:
-            child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, broker.url)
+            child = await asyncio.create_subprocess_exec(sys.executable, "-c", ALONE, broker.url, session)
             await eventually(lambda: heard.of("status"))
             child.kill()
             await child.wait()
@@ -325,58 +332,6 @@ async def test_without_a_broker_closing_is_quick_and_counts_what_was_left() -> N
         assert task.done()
     assert sink.losses() == {"trigger": 1, "preview": 1}
     assert not sink.connected
-
-
-@asynccontextmanager
-async def secured_broker(folder: Path) -> AsyncIterator[int]:
-    """Mosquitto with TLS and a password, as a site would run it."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
-    make_certificate = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-        f" -addext subjectAltName=DNS:localhost -keyout {folder}/key.pem -out {folder}/cert.pem"
-    )
-    for command in (make_certificate, f"mosquitto_passwd -b -c {folder}/passwords loop secret"):
-        made = await asyncio.create_subprocess_exec(
-            *command.split(), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-        )
-        assert await made.wait() == 0, command
-    (folder / "m.conf").write_text(
-        f"listener {port} {HOST}\nallow_anonymous false\npassword_file {folder}/passwords\n"
-        f"certfile {folder}/cert.pem\nkeyfile {folder}/key.pem\nuser {getpass.getuser()}\n"
-    )
-    program = find_mosquitto()
-    assert program is not None, "apt-get install mosquitto"
-    child = await asyncio.create_subprocess_exec(
-        program, "-c", str(folder / "m.conf"), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-        yield port
-    finally:
-        child.terminate()
-        await child.wait()
-
-
-# paho leaves the socket of a refused handshake to the collector
-@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
-async def test_tls_and_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_PASSWORD", "secret")
-    monkeypatch.setenv("WRONG_PASSWORD", "guess")
-    async with secured_broker(tmp_path) as port:
-        url = f"mqtts://localhost:{port}"
-        who = {"broker": url, "username": "loop", "ca_file": tmp_path / "cert.pem"}
-        async with running(url, "s", **who, password_env="LAB_PASSWORD") as sink:
-            await eventually(lambda: sink.connected)
-            sink.put(trigger(0))
-            await eventually(lambda: sink.depth == 0)
-        assert sink.losses() == {}
-        async with running(url, "s", **who, password_env="WRONG_PASSWORD") as sink:
-            await eventually(lambda: sink.problem and "uthori" in sink.problem)
-        async with running(url, "s", **(who | {"ca_file": None}), password_env="LAB_PASSWORD") as sink:
-            await eventually(lambda: sink.problem and "certificate" in sink.problem.lower())
-            assert not sink.connected
-    gc.collect()
 
 
 @pytest.mark.parametrize("kind", KINDS)

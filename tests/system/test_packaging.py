@@ -37,7 +37,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_model_and_the_configuration_and_no_tests(wheel: Path):
     names = zipfile.ZipFile(wheel).namelist()
-    for needed in ("streamer/lsl_api.cfg", "streamer/py.typed", "models/zoo/default.onnx", "models/zoo/default.toml"):
+    for needed in (
+        "streamer/lsl_api.cfg",
+        "streamer/py.typed",
+        "models/zoo/default.toml",
+        "models/zoo/default-network.pt",
+    ):
         assert needed in names
     packages = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert packages == {"streamer", "models", "dashboard", "replay_data"}
@@ -55,7 +60,7 @@ def test_the_wheel_runs_from_an_empty_folder(wheel: Path, tmp_path: Path):
     empty.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
     script = (
-        "import streamer, streamer.compose as c; from streamer.decode.card import load_card;"
+        "import streamer, streamer.compose as c; from streamer.decode.card_file import load_card;"
         "print(streamer.__file__); print(load_card(c.default_card()).card.name)"
     )
     done = subprocess.run(

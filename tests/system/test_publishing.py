@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import psutil
 import pytest
@@ -28,10 +29,10 @@ async def until(holds: object, seconds: float = 15.0) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_an_embedded_broker_that_dies_is_started_again_and_nothing_that_waited_is_lost():
+async def test_an_embedded_broker_that_dies_is_started_again_and_nothing_that_waited_is_lost(tmp_path: Path):
     notes: list[str] = []
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    async with publishing(MqttSettings(), "revived", LiveClock(), notes.append) as mqtt:
+    async with publishing(MqttSettings(), "revived", LiveClock(), notes.append, folder=tmp_path) as mqtt:
         await until(lambda: mqtt.connected)
         url = mqtt.url
         (broker,) = (c for c in psutil.Process().children(recursive=True) if c.pid not in before)
@@ -45,12 +46,12 @@ async def test_an_embedded_broker_that_dies_is_started_again_and_nothing_that_wa
     assert notes == ["the embedded broker had died; it was started again"]
 
 
-async def test_a_broker_that_is_not_there_stops_nothing():
+async def test_a_broker_that_is_not_there_stops_nothing(tmp_path: Path):
     notes: list[str] = []
     settings = MqttSettings(broker="mqtt://127.0.0.1:9", queue_size=10)
-    async with publishing(settings, "alone", LiveClock(), notes.append) as mqtt:
+    async with publishing(settings, "alone", LiveClock(), notes.append, folder=tmp_path) as mqtt:
         for k in range(25):
             mqtt.put(health(float(k)))
         await until(lambda: bool(mqtt.problem))
         assert not mqtt.connected
-        assert mqtt.losses()["health"] == 15
+        assert mqtt.losses() == {"health": 20, "quality": 20}

@@ -5,12 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.pipeline import Plan, make_model
 from models.subjects import read_subject
-from models.training import TrainSettings
 from streamer.calibrate import calibrate_recording, labelled_windows
 from streamer.config import Config, ModelSection
-from streamer.decode.card import load_card
 from streamer.simulate.session import SimulationSettings, simulate_session
 
 pytestmark = [pytest.mark.system, pytest.mark.beside]
@@ -47,26 +44,3 @@ def test_a_session_becomes_the_windows_that_the_loop_makes_of_it(session: Path) 
     assert found.inputs.channels == calibration.channels
     assert found.inputs.regions == calibration.regions
     assert found.inputs.sfreq == 250.0
-
-
-def test_sessions_become_a_model_in_several_processes(session: Path, tmp_path: Path) -> None:
-    sessions = tuple(tmp_path / name for name in ("a", "b", "c"))
-    for link in sessions:
-        link.symlink_to(session)
-    told: list[float] = []
-    plan = Plan(
-        tmp_path / "out",
-        subjects=0,
-        datasets=sessions,
-        training=TrainSettings(epochs=1),
-        jobs=2,
-        work=tmp_path / "work",
-    )
-    made = make_model(plan, Config(), lambda _, part: told.append(part), lambda _: None)
-    assert load_card(tmp_path / "out" / "default.toml") == made.loaded
-    assert made.split.test == ("c",)
-    assert sorted(p.name for p in (tmp_path / "work").iterdir()) == ["a.npz", "b.npz", "best.pt", "c.npz"]
-    assert told[-1] == 0.5
-    assert 1.0 in told
-    # what was given is still there
-    assert (session / "task" / "recording.toml").exists()

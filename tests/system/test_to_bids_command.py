@@ -12,6 +12,7 @@ import pytest
 
 import replay_data
 from streamer.simulate.session import SimulationSettings, simulate_session
+from tests.unit.recorded_feedback import recorded_session
 
 pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.timeout(120)]
 
@@ -43,10 +44,10 @@ def judged(dataset: Path) -> list[dict[str, Any]]:
     return issues
 
 
-def assert_valid(dataset: Path) -> None:
+def assert_valid(dataset: Path, *also: str) -> None:
     issues = judged(dataset)
     assert [issue for issue in issues if issue["severity"] == "error"] == []
-    assert {issue["code"] for issue in issues} <= EXPECTED_WARNINGS
+    assert {issue["code"] for issue in issues} <= EXPECTED_WARNINGS | set(also)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,23 @@ def test_the_shipped_recording_is_valid_and_its_parts_alone_are(tmp_path: Path):
         assert_valid(tmp_path / name)
     assert not (tmp_path / "eeg" / "sub-01" / "func").exists()
     assert not (tmp_path / "bold" / "sub-01" / "eeg").exists()
+
+
+def test_a_session_with_feedback_is_valid_sealed_and_opened(tmp_path: Path):
+    recorded_session(tmp_path / "s")
+    (tmp_path / "s" / "sham").mkdir()
+    for number, more in (("1", ()), ("2", ("--condition", "yoked"))):
+        done = to_bids(str(tmp_path / "s"), str(tmp_path / "out"), "--run", number, "--line", "50", *more)
+        assert done.returncode == 0, done.stderr
+    # two volumes, and the last event in the first
+    assert_valid(tmp_path / "out", "SUSPICIOUSLY_SHORT_EVENT_DESIGN")
+    folder = tmp_path / "out" / "sub-01"
+    assert len(list(folder.rglob("*_stim.tsv.gz"))) == 4
+    told = ["yoked" in path.read_text() for path in sorted(folder.rglob("*_events.tsv"))]
+    assert told == [False, True, False, True]
+    about = next(folder.glob("eeg/*_run-1_stim.json"))
+    about.write_text(about.read_text().replace('"StartTime"', '"Begins"'))
+    assert [issue for issue in judged(tmp_path / "out") if issue["severity"] == "error"]
 
 
 def test_wrong_labels_and_a_second_time_end_with_2(runs: Path, tmp_path: Path):

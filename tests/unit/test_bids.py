@@ -58,20 +58,20 @@ def test_events_count_from_the_file_that_they_stand_beside() -> None:
     rows = [
         EventRow(12.5, 0.0, "volume_trigger", "R128", 6250),
         EventRow(2.0, 20.0, "rest"),
-        EventRow(15.0, 0.0, "nf_trigger", "reward", None, 0.75, 0.625, 0.0, float("inf"), "none", None),
+        EventRow(15.0, 0.0, "nf_trigger", "reward", None, 0.75, 0.625, 0.0, float("inf"), "none", "score"),
     ]
     text, about = events_table(rows, 12.5, for_eeg=False)
     lines = [line.split("\t") for line in text.splitlines()]
     assert lines[0] == [
         "onset", "duration", "trial_type", "value", "eeg_sample",
-        "score", "threshold", "age_eeg", "age_fmri", "quality", "sham",
+        "source", "score", "threshold", "age_eeg", "age_fmri", "quality", "sham", "condition",
     ]  # fmt: skip
     assert [line[:5] for line in lines[1:]] == [
         ["-10.5", "20", "rest", "n/a", "n/a"],
         ["0", "0", "volume_trigger", "R128", "6250"],
         ["2.5", "0", "nf_trigger", "reward", "n/a"],
     ]
-    assert lines[3][5:] == ["0.75", "0.625", "0", "n/a", "none", "n/a"]
+    assert lines[3][5:] == ["score", "0.75", "0.625", "0", "n/a", "none", "n/a", "n/a"]
     described = json.loads(about)
     assert list(described) == lines[0]
     assert set(described["trial_type"]["Levels"]) == {"rest", "volume_trigger", "nf_trigger"}

@@ -394,3 +394,11 @@ def test_motion_of_a_real_run_is_plausible_and_its_correction_helps(shared_data)
     ours, theirs = (np.array([f.means for f in some]) for some in (frames[5:], plain))
     gain = (ours.mean(axis=0) / ours.std(axis=0, ddof=1)) / (theirs.mean(axis=0) / theirs.std(axis=0, ddof=1))
     assert (gain > 1.1).all()
+
+
+def test_motion_that_is_not_to_be_measured_is_neither_flagged_nor_corrected():
+    still = lane(measure_motion=False)
+    away = rigid(np.array([4.0, 0.0, 0.0]), np.zeros(3))
+    frames = [still(volume(k, moved=away if k == 1 else None)) for k in range(3)]
+    assert not any(each.flags & Flag.MOTION for each in frames)
+    assert all((each.motion == 0).all() and each.fd == 0 for each in frames)

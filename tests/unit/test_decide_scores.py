@@ -153,8 +153,11 @@ def test_axes_are_shown_beside_the_score_and_hidden_while_it_is_neutral() -> Non
 
 
 class Reversed:
-    def level(self, actual: float, at: SessionTime) -> float | None:
-        return None if at < 1.0 else 1.0 - actual
+    def feature(self, feature: Feature) -> None:
+        assert feature.name
+
+    def level(self, actual: float, at: SessionTime, *, clean: bool) -> float | None:
+        return None if at < 1.0 or not clean else 1.0 - actual
 
 
 def test_sham_replaces_what_is_shown_and_rewarded_but_not_what_is_stored() -> None:

@@ -3,34 +3,27 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
+from typing import get_args
 
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
+from scipy.stats import binom
 
-from models.baselines import rivals
-from models.commands.evaluate import evaluate
-from models.dataset import Inputs, WindowSet
-from models.evaluation.card_model import CardModel
-from models.evaluation.judge import Judgement, judge
+from models.baselines import Rival, rivals
+from models.dataset import WindowSet
+from models.evaluation.blocks import blocks_of
+from models.evaluation.contribution import Contribution, contribution
+from models.evaluation.judge import Judgement, judge, rows_of
 from models.evaluation.predict import Predicted, fit_predict, masked, predict_folds, shuffled
 from models.evaluation.report import Origin, as_html, as_json
+from models.evaluation.resample import Estimate, permutation_p
 from models.evaluation.splits import split
-from streamer.compose import default_card
-from streamer.decode.card import LoadedCard, load_card
-from streamer.decode.onnx_model import FusionModel
-from streamer.errors import ModelError, StreamerError, UsageError
-from streamer.messages import SessionTime, Window
-from tests.unit.synthetic_windows import CHANNELS, REGIONS, some_subjects
+from tests.unit.planted_modalities import Worth, planted
+from tests.unit.synthetic_windows import some_subjects
 
 FUSED = ("concatenated + logistic regression", "late fusion of log-odds")
-
-
-@pytest.fixture(scope="module")
-def card() -> LoadedCard:
-    return load_card(default_card())
+FEW = ("band power + LDA", "regions + LDA", *FUSED)
 
 
 @pytest.fixture(scope="module")
@@ -38,75 +31,22 @@ def judgement() -> Judgement:
     return judged(some_subjects("abcd", 10), some_subjects("ghi", 30))
 
 
-def judged(training: WindowSet, unseen: WindowSet, names: tuple[str, ...] = ()) -> Judgement:
-    chosen = [rival for rival in rivals() if not names or rival.name in names]
-    return judge(unseen, fit_predict(chosen, training, unseen))
+def some(windows: WindowSet, names: tuple[str, ...] = FEW) -> list[Rival]:
+    return [rival for rival in rivals(windows) if rival.name in names]
 
 
-def for_card(windows: WindowSet, loaded: LoadedCard) -> WindowSet:
-    """Give windows the channels and regions of a card, each one of the few that they have."""
-    card = loaded.card
-    n_bands = len(card.eeg.bands)
-    n, steps, _ = windows.eeg.shape
-    eeg = windows.eeg.reshape(n, steps, -1, n_bands)[:, :, np.arange(len(card.eeg.channels)) % len(CHANNELS)]
-    bold = windows.bold[:, :, np.arange(len(card.bold.regions)) % len(REGIONS)]
-    inputs = Inputs(card.eeg.channels, card.bold.regions, card.eeg.sfreq_hz)
-    return replace(windows, eeg=eeg.reshape(n, steps, -1), bold=bold, inputs=inputs)
+def judged(training: WindowSet, unseen: WindowSet, names: tuple[str, ...] = FEW) -> Judgement:
+    return judge(unseen, fit_predict(some(training, names), training, unseen))
 
 
-def only(windows: WindowSet, modality: str, seed: int = 0) -> WindowSet:
-    """Leave the effect in one modality: the other is noise that knows nothing."""
-    other = "bold" if modality == "eeg" else "eeg"
-    noise = np.random.default_rng(seed).standard_normal(getattr(windows, other).shape).astype(np.float32)
-    return replace(windows, **{other: noise})
-
-
-def weakened(windows: WindowSet, seed: int) -> WindowSet:
-    """Hide either modality's effect under much noise, so that one alone is not enough."""
-    rng = np.random.default_rng(seed)
-    eeg = windows.eeg + 2.5 * rng.standard_normal((len(windows), 1, windows.eeg.shape[2]))
-    bold = windows.bold + 4.0 * rng.standard_normal(windows.bold.shape)
-    return replace(windows, eeg=eeg.astype(np.float32), bold=bold.astype(np.float32))
-
-
-def test_a_card_is_asked_as_the_loop_asks_it(card: LoadedCard) -> None:
-    windows = for_card(some_subjects("g", 30), card)
-    mixed = windows.valid.copy()
-    mixed[::5, 0] = 0
-    mixed[::7, 1] = 0
-    windows = replace(windows, valid=mixed)
-    p = CardModel(card).predict_proba(windows)
-    served = FusionModel(card, "cpu")
-    assert (mixed.max(axis=1) == 0).any()
-    for k in range(0, len(windows), 5):
-        window = Window(
-            k, SessionTime(0), SessionTime(windows.time[k]), windows.eeg[k], windows.bold[k],
-            float(windows.age[k, 0]), float(windows.age[k, 1]),
-            eeg_valid=bool(mixed[k, 0]), bold_valid=bool(mixed[k, 1]),
-        )  # fmt: skip
-        assert p[k] == pytest.approx(served(window).probabilities, abs=2e-5)
-
-
-def test_a_card_refuses_windows_it_is_not_for_and_subjects_it_was_trained_on(card: LoadedCard) -> None:
-    model = CardModel(card)
-    windows = for_card(some_subjects("gh", 1), card)
-    model.check(windows)
-    own = card.card.training.train[0]
-    with pytest.raises(ModelError, match=f"was trained on {own}: expected subjects"):
-        model.check(replace(windows, subject=np.where(windows.subject == "g", own, "h")))
-    channels = ("A1", *card.card.eeg.channels[1:])
-    with pytest.raises(
-        ModelError, match=f"EEG channels that the model expects are missing: {card.card.eeg.channels[0]}"
-    ):
-        model.check(replace(windows, inputs=replace(windows.inputs, channels=channels)))
-    with pytest.raises(ModelError, match="classes are rest, move"):
-        model.check(replace(windows, classes=("rest", "move")))
+def two(p: np.ndarray) -> np.ndarray:
+    return np.column_stack([1 - p, p])
 
 
 def test_planted_effects_pass_and_a_guess_is_worse() -> None:
     training, unseen = some_subjects("abcd", 10), some_subjects("ghi", 30)
-    guess = Predicted("guess", "eeg", np.random.default_rng(0).uniform(size=len(unseen)))
-    found = judge(unseen, [guess, *fit_predict(rivals()[:1], training, unseen)])
+    guess = Predicted("guess", "eeg", two(np.random.default_rng(0).uniform(size=len(unseen))))
+    found = judge(unseen, [guess, *fit_predict(rivals(unseen)[:1], training, unseen)])
     first, rival = found.models
     assert rival.passed
     assert not first.passed
@@ -130,60 +70,84 @@ def test_where_nothing_is_planted_no_one_passes() -> None:
     for model in found.models:
         assert not model.passed
         assert model.windows["balanced_accuracy"].low < 0.55
+        assert model.windows["roc_auc"].low < 0.55
         assert model.p_value > 0.01, model.name
 
 
-@pytest.mark.parametrize("modality", ["eeg", "bold"])
-def test_a_useless_modality_is_named(modality: str) -> None:
-    found = judged(only(some_subjects("abcd", 10), modality, 1), only(some_subjects("ghi", 30), modality, 2), FUSED)
-    other = "bold" if modality == "eeg" else "eeg"
+def test_many_classes_are_judged_as_their_mean() -> None:
+    found = judged(planted("complementary", 4, "ab", 1), planted("complementary", 4, "cd", 2))
+    assert found.averaging == "macro"
+    assert found.classes == ("state 0", "state 1", "state 2", "state 3")
+    assert found.chance == 0.25
+    least = round(found.block_threshold * 96)
+    assert binom.sf(least - 1, 96, 0.25) < 0.05 <= binom.sf(least - 2, 96, 0.25)
     for model in found.models:
-        c = model.contribution
-        assert c is not None
-        assert c.best_single == modality
-        assert c.kind == "useless"
-        assert c.sentence.startswith(f"fusing adds nothing to {modality.upper()} alone"), model.name
-        assert c.shapley[modality].low > 0.2
-        assert abs(c.shapley[other].value) < 0.05
-        assert c.permutation_drop[modality].low > 0.1
-        assert abs(c.permutation_drop[other].value) < 0.03
-        assert c.shapley["eeg"].value + c.shapley["bold"].value == pytest.approx(c.both.value - 0.5)
+        assert model.confusion.shape == (4, 4)
+        recall = np.diag(model.confusion) / model.confusion.sum(axis=1)
+        assert model.windows["recall"].value == pytest.approx(recall.mean())
+        assert model.windows["balanced_accuracy"].value == pytest.approx(recall.mean())
+        assert model.windows["balanced_accuracy"].low > 0.4
+        assert model.p_value == 0.001
+    html = as_html(found, Origin("Rivals", ("x",)))
+    assert "means over the classes, each against all others (macro)" in html
+    assert "state 3" in html
 
 
-def test_modalities_that_complement_one_another_are_named() -> None:
-    found = judged(weakened(some_subjects("abcd", 10), 1), weakened(some_subjects("ghijkl", 30), 2), FUSED)
-    assert found.unit == "subject"
-    for model in found.models:
-        assert model.contribution is not None
-        assert model.contribution.kind == "complementary"
-        assert model.contribution.sentence.startswith("fusing adds to"), model.contribution
+def test_data_of_one_modality_is_judged_without_contribution() -> None:
+    windows = some_subjects("abc", 10)
+    alone = replace(windows, bold=windows.bold[:, :, :0], valid=windows.valid * np.array([1, 0], np.float32))
+    alone = replace(alone, inputs=replace(windows.inputs, regions=()))
+    folds = split(alone, "subject")
+    found = judge(alone, predict_folds(lambda: rivals(alone)[:1], alone, folds, lambda _: None))
+    assert found.modalities == "eeg"
+    assert found.models[0].modalities == "eeg"
+    assert found.models[0].contribution is None
+    assert set(found.models[0].gates) == {"precision", "recall", "f1"}
+    assert "The data holds EEG alone" in as_html(found, Origin("Rivals", ("x",)))
+    assert "PASS" in as_html(found, Origin("Rivals", ("x",)))
 
 
-def test_modalities_that_know_the_same_are_named() -> None:
-    def same(windows: WindowSet, seed: int) -> WindowSet:
-        # one noisy view of the state, in both
-        noise = np.random.default_rng(seed).standard_normal(len(windows))
-        view = np.where(windows.label == 1, 1.0, -1.0) + noise
-        eeg, bold = np.zeros_like(windows.eeg), np.zeros_like(windows.bold)
-        eeg[:, :, 0], bold[:, :, 0] = view[:, None], view[:, None]
-        return replace(windows, eeg=eeg, bold=bold)
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("worth", get_args(Worth))
+def test_what_the_weaker_modality_is_worth_is_named(worth: Worth, n_classes: int) -> None:
+    for seed in (1, 2):
+        training, unseen = planted(worth, n_classes, "ab", seed), planted(worth, n_classes, "cde", 100 + seed)
+        predicted = fit_predict(some(training, FUSED[1:]), training, unseen)[0]
+        index = np.arange(len(unseen))
+        c = contribution(rows_of(unseen, index, blocks_of(unseen), "block"), predicted, index)
+        assert c.kind == worth, c
+        assert c.chance == 1 / n_classes
+        assert c.sentence.startswith("fusing adds to" if worth == "complementary" else "fusing adds nothing to EEG")
+        assert c.shapley["eeg"].value + c.shapley["bold"].value == pytest.approx(c.both.value - c.chance)
+        assert c.shapley["eeg"].low > 0.1
+        assert c.permutation_drop["eeg"].low > 0.05
+        if worth == "useless":
+            assert abs(c.shapley["bold"].value) < 0.05
+            assert abs(c.permutation_drop["bold"].value) < 0.03
+        else:
+            assert c.shapley["bold"].low > 0.03
 
-    found = judged(same(some_subjects("abcd", 10), 1), same(some_subjects("ghi", 30), 2), FUSED)
-    for model in found.models:
-        assert model.contribution is not None
-        assert model.contribution.kind == "redundant"
-        assert "fusing adds nothing" in model.contribution.sentence
+
+def test_a_gain_too_small_to_matter_and_a_loss_are_told() -> None:
+    eeg, bold = Estimate(0.9, 0.88, 0.92), Estimate(0.5, 0.45, 0.55)
+    small = Contribution(9, 0.5, eeg, {"eeg": eeg, "bold": bold}, {}, {}, "eeg", Estimate(0.004, 0.001, 0.008))
+    assert small.kind == "useless"
+    assert small.sentence.startswith("fusing adds next to nothing to EEG alone: +0.004")
+    worse = replace(small, gain=Estimate(-0.03, -0.05, -0.01))
+    assert worse.harms
+    assert "it even takes from it: -0.030" in worse.sentence
+    assert worse.sentence.endswith("BOLD alone is not above chance")
 
 
 def test_nothing_is_fitted_outside_the_fold() -> None:
     windows = some_subjects("abc", 10)
     folds = split(windows, "subject")
-    before = predict_folds(lambda: rivals()[:4], windows, folds, lambda _: None)
+    before = predict_folds(lambda: some(windows), windows, folds, lambda _: None)
     # labels and data of the held-out subject are turned upside down: what is said of the others' windows would move
     # with them, what is said of its own must not know the labels
     own = windows.subject == "b"
     turned = replace(windows, label=np.where(own & (windows.label >= 0), 1 - windows.label, windows.label))
-    after = predict_folds(lambda: rivals()[:4], turned, folds, lambda _: None)
+    after = predict_folds(lambda: some(turned), turned, folds, lambda _: None)
     for one, two in zip(before, after, strict=True):
         assert np.array_equal(one.as_is[own], two.as_is[own]), one.name
         assert not np.array_equal(one.as_is[~own], two.as_is[~own]), one.name
@@ -191,6 +155,11 @@ def test_nothing_is_fitted_outside_the_fold() -> None:
 
 def test_modalities_are_masked_and_shuffled_one_by_one() -> None:
     windows = some_subjects("ab", 1)
+    windows = replace(windows, tangent=windows.eeg[:, 0, :6])
+    assert np.isnan(masked(windows, "bold").tangent).all()
+    assert np.array_equal(masked(windows, "eeg").tangent, windows.tangent)
+    turned = shuffled(windows, "eeg", 3)
+    assert np.array_equal(turned.tangent, turned.eeg[:, 0, :6])
     eeg = masked(windows, "eeg")
     assert not eeg.bold.any()
     assert eeg.valid[:, 1].max() == eeg.age[:, 1].max() == 0
@@ -213,7 +182,7 @@ def test_the_report_holds_what_was_judged_and_loads_nothing(judgement: Judgement
     )
     assert first["passed"] is judgement.models[0].passed
     assert first["contribution"] is None
-    assert facts["models"][3]["contribution"]["sentence"] == judgement.models[3].contribution.sentence
+    assert facts["models"][-1]["contribution"]["sentence"] == judgement.models[-1].contribution.sentence
     html = as_html(judgement, origin)
     assert "&lt;in turn&gt;" in html
     assert "a &amp; b" in html
@@ -225,64 +194,24 @@ def test_the_report_holds_what_was_judged_and_loads_nothing(judgement: Judgement
         assert html.count(model.name) > 5
 
 
-@pytest.fixture
-def app(card: LoadedCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
-    for name in "gh":
-        for_card(some_subjects(name, ord(name)), card).save(tmp_path / f"{name}.npz")
-        for_card(some_subjects(name, ord(name), effect=0), card).save(tmp_path / f"null-{name}.npz")
-    monkeypatch.chdir(tmp_path)
-    made = typer.Typer(pretty_exceptions_enable=False)
-    made.command()(evaluate)
-    return made
-
-
-def test_the_verb_judges_the_shipped_card_beside_rivals(app: typer.Typer, card: LoadedCard, tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["g.npz", "x/2=h.npz", "--out", "report", "--json"], catch_exceptions=False)
-    assert done.exit_code == 0
-    facts = json.loads(done.stdout)
-    assert facts == json.loads((tmp_path / "report" / "report.json").read_text())
-    assert facts["people"] == ["g", "x"]
-    assert [m["name"] for m in facts["models"]] == [card.card.name, *(r.name for r in rivals())]
-    assert facts["same_training"] is False
-    assert facts["verdict"].endswith("not fitted on the same data")
-    assert facts["origin"]["card_sha256"] == card.sha256
-    assert (tmp_path / "report" / "report.html").stat().st_size > 10_000
-    again = CliRunner().invoke(app, ["g.npz", "--out", "report"])
-    assert isinstance(again.exception, UsageError)
-    assert "--overwrite replaces it" in str(again.exception)
-
-
-def test_a_failed_gate_ends_with_1_when_asked_to(app: typer.Typer, tmp_path: Path) -> None:
-    arguments = ["null-g.npz", "null-h.npz", "--card", "none", "--gate"]
-    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert done.exit_code == 1
-    assert "FAIL" in done.stdout
-    assert (tmp_path / "evaluation" / "report.html").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "words"),
-    [
-        ([], UsageError, "nothing to judge on"),
-        (["g.npz", "g.npz"], UsageError, "same subject"),
-        (["x=g.npz", "x=h.npz"], UsageError, "stands twice"),
-        (["g.npz", "--train", "g.npz"], UsageError, "fit on and to judge on"),
-        (["g.npz", "--train", "g/2=g.npz"], ModelError, "subjects g are fitted on and judged on"),
-        (["g.npz", "h.npz", "--split", "shuffled"], UsageError, "refused"),
-        (["g.npz"], UsageError, "1 to hold out"),
-        (["none.npz"], ModelError, "not a set of windows"),
-        (["nowhere"], ModelError, "is not a session"),
-    ],
-)
-def test_wrong_use_is_told(app: typer.Typer, arguments: list[str], error: type[StreamerError], words: str) -> None:
-    done = CliRunner().invoke(app, [*arguments, "--card", "none"])
-    assert isinstance(done.exception, error)
-    assert re.search(words, str(done.exception))
-    assert not Path("evaluation").exists()
-
-
-def test_a_card_for_other_settings_is_refused(app: typer.Typer, tmp_path: Path) -> None:
-    (tmp_path / "session.toml").write_text("[windows]\nbold_steps = 20\n")
-    done = CliRunner().invoke(app, ["g.npz", "h.npz", "--config", "session.toml"])
-    assert isinstance(done.exception, ModelError)
-    assert "was trained with other settings" in str(done.exception)
+def test_shuffled_labels_come_out_at_chance() -> None:
+    p_values: list[float] = []
+    for seed in range(6):
+        windows = planted("complementary", 2, "abc", seed, n_blocks=16)
+        rng = np.random.default_rng(seed)
+        blocks, label = list(windows.blocks), windows.label.copy()
+        block = blocks_of(windows)
+        for name in windows.subjects:
+            own = [k for k, each in enumerate(blocks) if each.subject == name]
+            turned = rng.permutation([blocks[k].label for k in own])
+            for k, state in zip(own, turned, strict=True):
+                blocks[k] = replace(blocks[k], label=str(state))
+                label[block == k] = windows.classes.index(str(state))
+        shuffled_ones = replace(windows, label=label, blocks=tuple(blocks))
+        models = some(windows, FUSED[1:])
+        folds = split(shuffled_ones, "subject")
+        told = predict_folds(partial(tuple, models), shuffled_ones, folds, lambda _: None)[0]
+        rows = rows_of(shuffled_ones, np.arange(len(windows)), blocks_of(shuffled_ones), "block")
+        p_values.append(permutation_p(rows, told.as_is, 199))
+    assert sum(p <= 0.05 for p in p_values) <= 1
+    assert 0.15 < np.mean(p_values) < 0.85

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from models.dataset import WindowSet, joined
-from models.evaluation.splits import HOLDS, people, runs, split
-from streamer.errors import UsageError
+from models.evaluation.splits import HOLDS, Fold, people, refuse_copies, runs, split
+from streamer.errors import ModelError, UsageError
 from tests.unit.synthetic_windows import BLOCK_S, subject_windows
 
 
@@ -85,3 +85,42 @@ def test_stretches_of_a_run_stand_behind_a_gap(windows: WindowSet, gap_s: float)
 def test_leaky_or_impossible_splits_are_refused(hold: str, options: dict[str, float], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         split(subject_windows("x", 1), hold, **options)
+
+
+def test_a_recording_that_stands_in_the_data_twice_is_refused() -> None:
+    run = subject_windows("x", 1)
+    clean = joined([named(run, "a"), named(subject_windows("x", 2), "b")])
+    refuse_copies(clean, split(clean, "subject"))
+    # under another name, and later on its axis
+    copied = joined([named(run, "a"), named(subject_windows("x", 2), "b"), named(run.later(1000.0), "c")])
+    with pytest.raises(ModelError, match=r"450 windows of a are held out and trained on: a at .* same data as c at"):
+        refuse_copies(copied, split(copied, "subject"))
+    shuffled = np.random.default_rng(0).permutation(len(run))
+    overlapping = Fold("shuffled", shuffled[:300], shuffled[200:])
+    with pytest.raises(ModelError, match="100 windows of shuffled"):
+        refuse_copies(run, [overlapping])
+
+
+def test_windows_that_hold_nothing_are_no_copies() -> None:
+    windows = joined([subject_windows("a", 1), subject_windows("b", 2)])
+    empty = replace(windows, eeg=0 * windows.eeg, bold=0 * windows.bold)
+    refuse_copies(empty, split(empty, "subject"))
+
+
+def test_blocks_of_many_classes_with_rest_between_them_are_split_with_a_gap() -> None:
+    run = subject_windows("x", 1, n_blocks=24)
+    names = ("face", "house", "shoe")
+    blocks = tuple(
+        replace(block, label=names[k // 2 % 3]) for k, block in enumerate(run.blocks) if block.label == "task"
+    )
+    label = np.full(len(run), -1)
+    for block in blocks:
+        label[(run.time >= block.onset_s) & (run.time < block.onset_s + BLOCK_S)] = names.index(block.label)
+    many = replace(run, classes=names, blocks=blocks, label=label)
+    folds = split(many, "blocked", 20.0, n_folds=4)
+    assert len(folds) == 4
+    for fold in folds:
+        assert np.abs(many.time[fold.test][:, None] - many.time[fold.train][None]).min() >= 20.0
+        assert set(label[fold.train]) == {-1, 0, 1, 2}
+        # the three blocks of a stretch stay whole
+        assert len({int(t // BLOCK_S) for t in many.time[fold.test][label[fold.test] >= 0]}) == 3

@@ -17,7 +17,11 @@ from streamer.emit.mqtt import MqttSettings
         ({"broker": "http://localhost"}, "expected 'embedded'"),
         ({"broker": "mqtt://"}, "expected 'embedded'"),
         ({"broker": "mqtt://localhost:99999"}, "expected 'embedded'"),
-        ({"broker": "mqtt://u:p@localhost"}, "expected 'embedded'"),
+        ({"broker": "mqtt://u:p@localhost"}, "give username and password_env"),
+        ({"broker": "mqtts://lab.example", "key_file": "k.pem"}, "key_file without cert_file"),
+        ({"broker": "mqtt://localhost", "cert_file": "c.pem"}, "is for mqtts"),
+        ({"broker": "mqtts://lab.example", "ca_file": "ca.pem"}, "certificate"),
+        ({"preview": "both"}, "'json', 'binary' or 'none'"),
         ({"queue_size": 0}, "greater than or equal to 1"),
         ({"unheard_of": 1}, "not permitted"),
     ],
@@ -36,6 +40,7 @@ def test_unsafe_or_wrong_settings_are_refused(settings: dict[str, object], missi
         {"broker": "mqtt://localhost:1883"},
         {"broker": "mqtt://lab.example", "insecure": True},
         {"broker": "mqtts://lab.example", "username": "u", "password_env": "LAB_PASSWORD"},
+        {"broker": "mqtts://lab.example", "cert_file": "c.pem", "key_file": "k.pem"},
     ],
 )
 def test_safe_settings_are_taken(settings: dict[str, object]) -> None:

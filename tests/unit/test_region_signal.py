@@ -364,3 +364,13 @@ def test_after_twenty_values_the_range_forgets_outliers():
     assert shown.limits == (low, high)
     with pytest.raises(ValueError, match="expected more than 0"):
         DynamicRange(0.0)
+
+
+def test_a_region_without_signal_is_no_change_where_that_is_wanted() -> None:
+    means = [[100.0, np.nan, 0.0], [110.0, np.nan, 0.0]]
+    given = np.array([100.0, np.nan, 0.0])
+    for empty, expected in (("masked", np.nan), ("zero", 0.0)):
+        stage = RegionSignal(RegionSignalSettings(empty=empty, drift_tau_s=0), 3, given)
+        frames = [stage(frame(k, row)) for k, row in enumerate(means)]
+        assert frames[-1].regions[0] == pytest.approx(10.0, abs=0.1)
+        np.testing.assert_array_equal(frames[-1].regions[1:], [expected, expected])

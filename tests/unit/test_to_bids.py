@@ -18,23 +18,11 @@ from nilearn.image import load_img
 import replay_data
 from streamer.acquire.recording import PhysioPart, RecordedMarker, Recording
 from streamer.acquire.recordings import open_recording
-from streamer.emit.recorder import Recorder
-from streamer.emit.results import ResultsSink
 from streamer.errors import RecordingError, UsageError
 from streamer.formats.bids import Entities
-from streamer.messages import (
-    ChannelInfo,
-    EegChunk,
-    Flag,
-    Marker,
-    Prediction,
-    SessionHeader,
-    SessionTime,
-    Trigger,
-    Veto,
-    Volume,
-)
+from streamer.messages import ChannelInfo, Volume
 from streamer.to_bids import write_bids
+from tests.unit.recorded_feedback import recorded_session
 
 SHIPPED = Path(replay_data.__file__).parent / "short" / "task" / "recording.toml"
 
@@ -226,48 +214,6 @@ def test_a_failure_leaves_no_half_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
 
 
-def recorded_session(folder: Path) -> tuple[np.ndarray, float]:
-    """A session with a gap in its EEG, two volumes, a trigger and a veto."""
-    header = SessionHeader(
-        session="s",
-        config={"decision": {"target": "task", "threshold_on": 0.7}},
-        config_sha256="",
-        card_sha256="",
-        versions={},
-        processor="",
-        eeg_sfreq=500.0,
-        channels=(ChannelInfo("Cz", "eeg"), ChannelInfo("ECG", "ecg")),
-        regions=(),
-        calibration={"threshold_on": 0.625},
-    )
-    recorder = Recorder(folder, header)
-    rng = np.random.default_rng(1)
-    data = rng.normal(scale=1e-5, size=(2000, 2)).astype(np.float32)
-    zero, number = 777.25, 0
-    for first in range(0, 2000, 20):
-        # a second is lost in the middle
-        raw = 50.0 + (first + np.arange(20)) / 500 + (first >= 1000)
-        received = SessionTime(float(raw[-1]) - 50.0 + zero)
-        recorder.record(number, EegChunk("EEG", data[first : first + 20], raw, raw - 50.0 + zero, first, received))
-        number += 1
-        if first in {500, 1500}:
-            at = raw[4]
-            recorder.record(number, Marker("R128", SessionTime(at - 50.0 + zero), at, None, received))
-            grid = np.full((4, 5, 3), first, np.uint16)
-            volume = Volume(grid, np.diag([3.0, 3, 4, 1]), "a", first // 1000, None, 3.0, (), SessionTime(received + 3))
-            recorder.record(number + 1, volume)
-            number += 2
-    recorder.close(xdf=False)
-    assert not recorder.losses()
-    sink = ResultsSink(folder, [])
-    about = SessionTime(zero + 2.0)
-    sink.put(Prediction(7, "m@0", ("rest", "task"), (0.2, 0.8), 0.5, {}, about, 0.004, 2.5, Flag.MOTION | Flag.GAP))
-    sink.put(Trigger(0, 7, "reward", 0.5, about, SessionTime(zero + 2.125), SessionTime(zero + 9), "p"))
-    sink.put(Veto(6, "flags: WARMING", SessionTime(zero + 1.5)))
-    sink.finish()
-    return data, zero
-
-
 def test_a_session_brings_its_neurofeedback_and_its_gap(tmp_path: Path) -> None:
     data, _ = recorded_session(tmp_path / "s")
     report = write_bids(tmp_path / "s", tmp_path / "out", Entities())
@@ -296,3 +242,44 @@ def test_a_session_brings_its_neurofeedback_and_its_gap(tmp_path: Path) -> None:
     read = open_recording(only(tmp_path / "out", "*_eeg.vhdr"))
     assert read.eeg is not None
     assert read.eeg.duration_s == pytest.approx(5.0, abs=1e-3)
+
+
+def shown(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    with gzip.open(only(folder, "*_stim.tsv.gz"), "rt") as stream:
+        return json.loads(only(folder, "*_stim.json").read_text()), stream.read().splitlines()
+
+
+def test_a_session_brings_what_was_shown_beside_both_recordings(tmp_path: Path) -> None:
+    recorded_session(tmp_path / "s")
+    latency = {"latency_ms": {"sample_to_decision": {"p50": 17.0, "p99": 21.0}}}
+    (tmp_path / "s" / "summary.json").write_text(json.dumps(latency))
+    report = write_bids(tmp_path / "s", tmp_path / "out", Entities())
+    assert len([name for name in report.files if "_stim." in name]) == 4
+    about, lines = shown(tmp_path / "out" / "sub-01" / "eeg")
+    assert lines == [f"{k / 100:g}\t{int(k == 22)}\t0.6\t0.25" for k in range(20, 26)]
+    assert about["Columns"] == ["level", "neutral", "threshold", "axis_eeg"]
+    assert about["SamplingFrequency"] == 10.0
+    assert about["StartTime"] == pytest.approx(2.0, abs=1e-6)
+    assert about["DecisionDelay"] == {"p50": 0.017, "p99": 0.021}
+    beside, others = shown(tmp_path / "out" / "sub-01" / "func")
+    after = json.loads(only(tmp_path / "out", "*_bold.json").read_text())["StartTimeAfterEEG"]
+    assert others == lines
+    assert beside["StartTime"] == pytest.approx(about["StartTime"] - after, abs=1e-6)
+
+
+def test_a_sealed_session_keeps_its_condition_until_it_is_told(tmp_path: Path) -> None:
+    recorded_session(tmp_path / "s")
+    (tmp_path / "s" / "sham").mkdir()
+    for number, told, wanted in (("1", None, "n/a"), ("2", "yoked", "yoked")):
+        write_bids(tmp_path / "s", tmp_path / "out", Entities(run=number), condition=told)
+        table = rows(only(tmp_path / "out" / "sub-01" / "eeg", f"*_run-{number}_events.tsv"))
+        nf = [row for row in table if row["trial_type"].startswith("nf_")]
+        assert [(row["sham"], row["condition"]) for row in nf] == [("sealed", wanted)] * 2
+    (tmp_path / "s" / "sham" / "opened.json").write_text('{"condition": "real"}')
+    write_bids(tmp_path / "s", tmp_path / "out", Entities(run="3"))
+    table = rows(only(tmp_path / "out" / "sub-01" / "eeg", "*_run-3_events.tsv"))
+    assert {row["condition"] for row in table if row["trial_type"] == "nf_veto"} == {"real"}
+    # the own score is in no file
+    for path in (tmp_path / "out").rglob("*.tsv*"):
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        assert b"0.77" not in content or path.name.endswith("physio.tsv.gz")

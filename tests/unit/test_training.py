@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,169 +8,299 @@ import numpy as np
 import pytest
 import torch
 
-from models.dataset import UNLABELLED, Inputs, WindowSet, joined, labelled
-from models.evaluate import evaluate
-from models.export import write_model
-from models.training import Epoch, Trained, TrainSettings, fit_temperature, load_checkpoint, save_checkpoint, train
-from streamer.decode.onnx_model import FusionModel
-from streamer.decode.scores import BlockEvent
-from streamer.errors import ModelError
-from streamer.messages import SessionTime, Window
-from tests.unit.model_files import SIZES, draft_card
-from tests.unit.synthetic_windows import BANDS, some_subjects, subject_windows
+from models.card_scores import card_scores
+from models.dataset import WindowSet
+from models.fitting.batches import tensors
+from models.fitting.device import device_of
+from models.fitting.fitted import FittedNetwork, disagreement, logits_of
+from models.fitting.loop import Epoch
+from models.fitting.members import Trained, train
+from models.fitting.resume import Standing, digest_of
+from models.fitting.settings import TrainSettings
+from models.fitting.temperatures import fit_temperature
+from models.network.settings import FusionSettings
+from models.patterns import reduced
+from streamer.decode.model_card import PATTERNS, Pattern
+from streamer.errors import ModelError, UsageError
+from tests.unit.synthetic_windows import BANDS, CHANNELS, REGIONS, some_subjects, subject_windows
 
-INPUTS = Inputs(("O1",), ("left", "right"), 250.0)
-QUICK = TrainSettings(seed=3, epochs=12, batch=64, stride=1, patience=4, learning_rate=3e-3, noise=0.3)
+SIZES = FusionSettings(
+    n_channels=len(CHANNELS),
+    n_bands=len(BANDS),
+    n_regions=len(REGIONS),
+    spatial_filters=3,
+    eeg_width=8,
+    lstm_width=8,
+    bold_width=8,
+    token_width=8,
+    heads=2,
+    dropout=0.1,
+)
+QUICK = TrainSettings(
+    seed=3, members=1, epochs=6, batch=128, stride=1, patience=4, learning_rate=2e-2, noise=0.3, device="cpu"
+)
+SHORT = QUICK.model_copy(update={"members": 2, "epochs": 3, "stride": 2})
+
+
+def weights(trained: Trained) -> dict[str, torch.Tensor]:
+    return trained.model.ensemble.state_dict()
+
+
+def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
 @pytest.fixture(scope="module")
 def trained() -> Trained:
-    return train(some_subjects("abcd", 10), some_subjects("ef", 20), SIZES, QUICK)
+    return train(some_subjects("abc", 10), some_subjects("ef", 20), SIZES, QUICK.model_copy(update={"members": 2}))
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[WindowSet, WindowSet]:
+    return some_subjects("a", 1), some_subjects("b", 2)
 
 
 def test_planted_states_are_learned_and_found_in_unseen_subjects(trained: Trained) -> None:
-    scores = evaluate(trained.network, some_subjects("ghi", 30), trained.temperature)
-    for name, lowest in (("both", 0.9), ("eeg", 0.85), ("bold", 0.7)):
+    scores = card_scores(trained.model, some_subjects("ghi", 30))
+    least: dict[Pattern, float] = {"both": 0.9, "eeg": 0.85, "bold": 0.7}
+    for name, lowest in least.items():
         assert scores[name].window_accuracy > lowest, name
-        assert scores[name].blocks.n_blocks == 27, name
-        assert scores[name].blocks.ci95[0] > scores[name].blocks.chance, name
-    assert scores["both"].card_score() is not None
+        assert scores[name].n_blocks == 27, name
+        assert scores[name].block_ci95[0] > scores[name].chance, name
 
 
 def test_shuffled_labels_teach_nothing() -> None:
     rng = np.random.default_rng(5)
     training, test = some_subjects("abcd", 10), some_subjects("ghi", 30)
     shuffled = replace(training, label=rng.permutation(training.label))
-    result = train(shuffled, some_subjects("ef", 20), SIZES, QUICK.model_copy(update={"epochs": 4}))
-    scores = evaluate(result.network, test, result.temperature)["both"]
+    result = train(shuffled, some_subjects("ef", 20), SIZES, SHORT)
+    score = card_scores(result.model, test)["both"]
     # 27 blocks: the interval must hold chance
-    assert scores.blocks.ci95[0] < scores.blocks.chance
-    assert scores.window_accuracy < 0.7
+    assert score.block_ci95[0] < score.chance
+    assert score.window_accuracy < 0.7
 
 
-def test_where_nothing_is_planted_nothing_is_found() -> None:
-    quick = QUICK.model_copy(update={"epochs": 3})
-    result = train(some_subjects("ab", 40, effect=0), some_subjects("e", 50, effect=0), SIZES, quick)
-    scores = evaluate(result.network, some_subjects("ghi", 60, effect=0), result.temperature)["both"]
-    assert scores.blocks.ci95[0] < scores.blocks.chance < 0.6
-
-
-def test_the_same_seed_gives_the_same_weights_and_leaves_torchs_own_alone() -> None:
-    quick = QUICK.model_copy(update={"epochs": 1})
+def test_the_same_seed_gives_the_same_weights_and_leaves_torchs_own_alone(small: tuple[WindowSet, WindowSet]) -> None:
+    once = SHORT.model_copy(update={"epochs": 1})
     before = torch.random.get_rng_state()
-    sets = some_subjects("a", 1), some_subjects("b", 2)
-    first, second = (train(*sets, SIZES, quick).network.state_dict() for _ in range(2))
-    assert all(torch.equal(first[key], second[key]) for key in first)
+    first, second = (weights(train(*small, SIZES, once)) for _ in range(2))
+    assert equal(first, second)
     assert torch.equal(torch.random.get_rng_state(), before)
-    other = train(*sets, SIZES, quick.model_copy(update={"seed": 4})).network.state_dict()
-    assert any(not torch.equal(first[key], other[key]) for key in first)
+    assert not equal(first, weights(train(*small, SIZES, once.model_copy(update={"seed": 4}))))
+    members = [{k: v for k, v in first.items() if k.startswith(f"members.{n}.")} for n in (0, 1)]
+    assert any(not torch.equal(a, b) for a, b in zip(members[0].values(), members[1].values(), strict=True))
 
 
-def test_training_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
+class Interrupted(Exception):
+    pass
+
+
+def broken_off_at(member: int, number: int) -> Callable[[Epoch], None]:
+    def each(epoch: Epoch) -> None:
+        if (epoch.member, epoch.number) == (member, number):
+            raise Interrupted
+
+    return each
+
+
+@pytest.mark.parametrize("at", [(0, 0), (0, 2), (1, 1)])
+def test_what_was_interrupted_ends_with_the_same_bits(
+    tmp_path: Path, small: tuple[WindowSet, WindowSet], at: tuple[int, int]
+) -> None:
+    whole = train(*small, SIZES, SHORT)
+    with pytest.raises(Interrupted):
+        train(*small, SIZES, SHORT, broken_off_at(*at), tmp_path)
     seen: list[Epoch] = []
-    sets = some_subjects("a", 1, effect=0), some_subjects("b", 2, effect=0)
-    quick = TrainSettings(epochs=40, patience=2, stride=1, batch=64, learning_rate=1e-2)
-    result = train(*sets, SIZES, quick, seen.append, tmp_path / "best.pt")
-    assert tuple(seen) == result.history
-    assert len(seen) < 40
-    assert seen[-3].best
-    assert not seen[-2].best
-    assert not seen[-1].best
-    kept = load_checkpoint(tmp_path / "best.pt").state_dict()
-    assert all(torch.equal(value, kept[key]) for key, value in result.network.state_dict().items())
+    resumed = train(*small, SIZES, SHORT, seen.append, tmp_path)
+    assert equal(weights(resumed), weights(whole))
+    assert resumed.history == whole.history
+    assert resumed.model.temperature == whole.model.temperature
+    # and nothing was done twice
+    assert [(e.member, e.number) for e in seen] == [
+        (e.member, e.number) for e in whole.history if (e.member, e.number) > at
+    ]
 
 
-def test_checkpoints_come_back_and_nothing_else_is_unpickled(tmp_path: Path, trained: Trained) -> None:
-    save_checkpoint(trained.network, tmp_path / "a.pt")
-    assert load_checkpoint(tmp_path / "a.pt").settings == SIZES
-    torch.save({"schema": 1, "settings": SIZES, "weights": trained.network}, tmp_path / "b.pt")
-    with pytest.raises(ModelError, match="not a checkpoint"):
-        load_checkpoint(tmp_path / "b.pt")
+def test_other_data_or_settings_begin_anew_and_more_members_go_on(
+    tmp_path: Path, small: tuple[WindowSet, WindowSet]
+) -> None:
+    once = SHORT.model_copy(update={"epochs": 1})
+    train(*small, SIZES, once, work=tmp_path)
+    for changed in (once.model_copy(update={"noise": 0.1}), once.model_copy(update={"seed": 9})):
+        seen: list[Epoch] = []
+        train(*small, SIZES, changed, seen.append, tmp_path)
+        assert len(seen) == 2
+    seen = []
+    other = replace(small[0], eeg=small[0].eeg + np.float32(0.01))
+    train(other, small[1], SIZES, once, seen.append, tmp_path)
+    assert len(seen) == 2
+    seen = []
+    train(*small, SIZES, once.model_copy(update={"members": 3}), seen.append, tmp_path)
+    assert [e.member for e in seen] == [2]
+    assert not list(tmp_path.glob("*.part"))
 
 
-def test_subjects_must_not_be_shared_and_both_classes_must_be_there() -> None:
-    both = some_subjects("ab", 1)
-    with pytest.raises(ModelError, match="subjects b are in training and in validation"):
-        train(both, both.of(["b"]), SIZES, QUICK)
-    rest = replace(subject_windows("c", 3), label=np.zeros(len(subject_windows("c", 3)), np.int64))
+def test_a_damaged_or_foreign_checkpoint_is_refused_and_never_unpickled(tmp_path: Path) -> None:
+    standing = Standing(tmp_path, 0, "0" * 64)
+    assert standing.read() is None
+    standing.write({"history": []})
+    stored = standing.read()
+    assert stored is not None
+    assert stored["history"] == []
+    assert standing.path is not None
+    whole = standing.path.read_bytes()
+    standing.path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match="is not a checkpoint"):
+        standing.read()
+    torch.save({"schema": 1, "digest": "0" * 64, "settings": Path("code")}, standing.path)
+    with pytest.raises(ModelError, match="is not a checkpoint"):
+        standing.read()
+    torch.save({"schema": 1, "digest": "1" * 64}, standing.path)
+    with pytest.raises(ModelError, match="of another training"):
+        standing.read()
+    assert Standing(None, 0, "0" * 64).read() is None
+
+
+def test_the_digest_sees_every_number_and_setting() -> None:
+    windows = subject_windows("a", 1)
+    first = digest_of((windows,), "x")
+    changed = windows.label.copy()
+    changed[-1] = 1 - changed[-1]
+    assert digest_of((windows,), "x") == first
+    assert digest_of((replace(windows, label=changed),), "x") != first
+    assert digest_of((windows,), "y") != first
+
+
+def test_training_stops_early_and_keeps_the_best(small: tuple[WindowSet, WindowSet]) -> None:
+    eager = QUICK.model_copy(update={"epochs": 40, "patience": 2, "learning_rate": 5e-2})
+    result = train(*small, SIZES, eager)
+    history = result.history
+    assert 3 <= len(history) < 40
+    assert [e.best for e in history[-3:]] == [True, False, False]
+    best = min(history, key=lambda e: e.validation_loss)
+    assert best == history[-3]
+    # a run that was to end there has the very weights, but for the course of the learning rate
+    held = small[1].trainable()
+    p = logits_of(result.model.ensemble, held)[:, 0]
+    assert float((p.argmax(axis=1) == held.label).mean()) == pytest.approx(best.validation_accuracy, abs=1e-6)
+
+
+def test_bfloat16_learns_what_float32_learns() -> None:
+    mixed = QUICK.model_copy(update={"mixed": True})
+    assert device_of(mixed).mixed
+    assert str(device_of(mixed)) == "cpu, bfloat16"
+    assert not device_of(QUICK).mixed
+    result = train(some_subjects("abc", 10), some_subjects("ef", 20), SIZES, mixed)
+    assert all(value.dtype == torch.float32 for value in weights(result).values())
+    assert card_scores(result.model, some_subjects("gh", 30))["both"].window_accuracy > 0.85
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match="finds no GPU"):
+        device_of(TrainSettings(device="cuda"))
+    assert device_of(TrainSettings(device="auto")).torch.type == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_learns_the_same_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    sets = some_subjects("abc", 10), some_subjects("ef", 20)
+    gpu = QUICK.model_copy(update={"device": "cuda"})
+    whole = train(*sets, SIZES, gpu)
+    with pytest.raises(Interrupted):
+        train(*sets, SIZES, gpu, broken_off_at(0, 1), tmp_path)
+    resumed = train(*sets, SIZES, gpu, work=tmp_path)
+    assert [e.number for e in resumed.history] == [e.number for e in whole.history]
+    assert card_scores(resumed.model, some_subjects("gh", 30))["both"].window_accuracy > 0.85
+
+
+@pytest.mark.parametrize("only", ["eeg", "bold"])
+def test_a_data_set_of_one_modality_is_enough(only: Pattern) -> None:
+    def alone(windows: WindowSet) -> WindowSet:
+        bare = reduced(windows, "eeg" if only == "eeg" else "bold")
+        gone = "bold" if only == "eeg" else "eeg"
+        return replace(bare, **{gone: getattr(bare, gone)[:, :, :0]})
+
+    sizes = SIZES.model_copy(update={"n_regions": 0} if only == "eeg" else {"n_channels": 0, "n_bands": 0})
+    result = train(alone(some_subjects("abc", 10)), alone(some_subjects("ef", 20)), sizes, QUICK)
+    assert result.model.modalities == only
+    scores = card_scores(result.model, alone(some_subjects("gh", 30)))
+    assert set(scores) == {only}
+    assert scores[only].window_accuracy > 0.7
+
+
+def test_three_classes_are_told_apart() -> None:
+    def three(windows: WindowSet) -> WindowSet:
+        # every other rest is another state, seen in the beta of one channel
+        blocks = tuple(
+            replace(b, label="third") if b.label == "rest" and b.onset_s % 80 == 0 else b for b in windows.blocks
+        )
+        third = np.zeros(len(windows), bool)
+        for b in blocks:
+            third |= (
+                (b.label == "third")
+                & (windows.subject == b.subject)
+                & (windows.time >= b.onset_s)
+                & (windows.time < b.onset_s + b.duration_s)
+            )
+        eeg = windows.eeg.copy()
+        eeg[third, :, 11] += 3.0
+        label = np.where(third, 2, windows.label)
+        return replace(windows, eeg=eeg, label=label, blocks=blocks, classes=("rest", "task", "third"))
+
+    sizes = SIZES.model_copy(update={"n_classes": 3})
+    result = train(
+        three(some_subjects("abc", 10)), three(some_subjects("ef", 20)), sizes, QUICK.model_copy(update={"epochs": 10})
+    )
+    test = three(some_subjects("gh", 30))
+    p = result.model.predict_proba(test)
+    assert p.shape == (len(test), 3)
+    assert np.allclose(p.sum(axis=1), 1)
+    for k in range(3):
+        assert (p[test.label == k].argmax(axis=1) == k).mean() > 0.6, k
+
+
+def test_every_class_must_be_there(small: tuple[WindowSet, WindowSet]) -> None:
+    windows = subject_windows("c", 3)
+    rest = replace(windows, label=np.zeros(len(windows), np.int64))
     with pytest.raises(ModelError, match="validation has no window of task"):
-        train(both, rest, SIZES, QUICK)
+        train(small[0], rest, SIZES, SHORT)
 
 
 def test_the_temperature_that_scaled_the_logits_is_found() -> None:
-    generator = torch.Generator().manual_seed(0)
-    true = torch.randn(20_000, generator=generator)
-    label = (torch.rand(20_000, generator=generator) < torch.sigmoid(true)).long()
-    logits = torch.stack([torch.zeros_like(true), true], dim=1)
+    rng = np.random.default_rng(0)
+    true = rng.standard_normal(20_000)
+    label = (rng.random(20_000) < 1 / (1 + np.exp(-true))).astype(np.int64)
+    logits = np.stack([np.zeros_like(true), true], axis=1)[:, None]
     assert fit_temperature(logits * 3, label) == pytest.approx(3, rel=0.06)
     assert fit_temperature(logits / 2, label) == pytest.approx(0.5, rel=0.06)
+    # members that say the same are one
+    assert fit_temperature(np.repeat(logits * 3, 4, axis=1), label) == pytest.approx(3, rel=0.06)
 
 
-def test_a_trained_model_is_served_as_it_was_scored(tmp_path: Path, trained: Trained) -> None:
-    windows = some_subjects("gh", 30)
-    draft = draft_card(temperature=trained.temperature)
-    model = FusionModel(write_model(trained.network, draft, tmp_path))
-    right = 0
-    chosen = range(0, len(windows), 7)
-    for k in chosen:
-        window = Window(
-            k, SessionTime(0), SessionTime(windows.time[k]), windows.eeg[k], windows.bold[k],
-            float(windows.age[k, 0]), float(windows.age[k, 1]), eeg_valid=True, bold_valid=True,
-        )  # fmt: skip
-        right += (model(window).probabilities[1] > 0.5) == bool(windows.label[k])
-    assert right / len(chosen) > 0.9
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["default.onnx", "default.toml"]
+def test_temperatures_make_unseen_probabilities_no_worse(trained: Trained) -> None:
+    model, test = trained.model, some_subjects("ghij", 40).trainable()
+    plain = FittedNetwork("plain", model.ensemble, model.temperature.model_copy(update=dict.fromkeys(PATTERNS, 1.0)))
+    for pattern in PATTERNS:
+        windows = reduced(test, pattern)
+        loss = [
+            -np.log(each.predict_proba(windows)[np.arange(len(windows)), windows.label]).mean()
+            for each in (model, plain)
+        ]
+        assert loss[0] < loss[1] + 0.02, pattern
 
 
-def test_window_sets_come_back_from_disk(tmp_path: Path) -> None:
-    written = some_subjects("ab", 1)
-    written.save(tmp_path / "windows.npz")
-    read = WindowSet.load(tmp_path / "windows.npz")
-    assert read.blocks == written.blocks
-    assert read.classes == written.classes
-    assert read.inputs == written.inputs
-    for name in ("eeg", "bold", "age", "valid", "label", "settled", "subject", "time"):
-        assert np.array_equal(getattr(read, name), getattr(written, name)), name
-    (tmp_path / "bad.npz").write_bytes(b"PK no zip")
-    with pytest.raises(ModelError, match="not a set of windows"):
-        WindowSet.load(tmp_path / "bad.npz")
+def test_a_window_with_nothing_says_nothing_and_members_disagree_where_they_do(trained: Trained) -> None:
+    windows = subject_windows("z", 50)
+    empty = replace(windows, valid=np.zeros_like(windows.valid))
+    assert np.all(trained.model.predict_proba(empty) == 0.5)
+    apart = disagreement(trained.model.members_proba(windows))
+    assert np.all(disagreement(trained.model.members_proba(empty)) == 0)
+    assert apart.min() >= 0
+    assert 0 < apart.max() < np.log(2)
+    assert disagreement(np.array([[[1.0, 0.0], [0.0, 1.0]]]))[0] == pytest.approx(np.log(2))
 
 
-def test_windows_are_labelled_by_the_state_at_their_end() -> None:
-    def cut(end: float, *, bold: bool = True) -> Window:
-        eeg, frames = np.ones((20, len(BANDS)), np.float32), np.ones((16, 2), np.float32)
-        age = 2.0 if bold else float("inf")
-        return Window(0, SessionTime(end - 4), SessionTime(end), eeg, frames, 0.1, age, eeg_valid=True, bold_valid=bold)
-
-    class Stretch:
-        def __init__(self, onset_s: float, duration_s: float, label: str) -> None:
-            self.onset_s, self.duration_s, self.label = onset_s, duration_s, label
-
-    blocks: list[BlockEvent] = [Stretch(10, 20, "rest"), Stretch(30, 20, "task"), Stretch(50, 5, "instruction")]
-    ends = [105.0, 110.5, 111.0, 129.9, 130.0, 131.0, 149.9, 150.0, 156.0]
-    found = labelled([cut(e) for e in ends[:-1]] + [cut(156.0, bold=False)], blocks, 100.0, "a", INPUTS)
-    none = UNLABELLED
-    assert found.label.tolist() == [none, 0, 0, 0, 1, 1, 1, none, none]
-    assert found.settled.tolist() == [False, False, True, True, False, True, True, False, False]
-    assert found.time.tolist() == pytest.approx([e - 100 for e in ends])
-    assert found.valid[-1].tolist() == [1, 0]
-    assert found.age[-1].tolist() == pytest.approx([0.1, 0])
-    assert [b.label for b in found.blocks] == ["rest", "task"]
-    assert found.trainable().label.tolist() == [0, 0, 1, 1]
-    with pytest.raises(ModelError, match="gave no window"):
-        labelled([], blocks, 0.0, "a", INPUTS)
-
-
-def test_sets_of_different_shapes_cannot_be_joined() -> None:
-    first = subject_windows("a", 1)
-    with pytest.raises(ModelError, match="differ in shape"):
-        joined([first, replace(first, eeg=first.eeg[:, :, :-3])])
-    with pytest.raises(ModelError, match="no windows to join"):
-        joined([])
-
-
-def test_runs_stand_behind_one_another() -> None:
+def test_tensors_share_the_windows_memory() -> None:
     windows = subject_windows("a", 1)
-    later = windows.later(300.0)
-    assert later.time.tolist() == pytest.approx((windows.time + 300).tolist())
-    assert [b.onset_s for b in later.blocks] == [b.onset_s + 300 for b in windows.blocks]
+    assert tensors(windows).eeg.data_ptr() == windows.eeg.ctypes.data

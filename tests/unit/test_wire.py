@@ -3,22 +3,43 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer import wire
-from streamer.emit.preview import preview_of
+from streamer.emit.mqtt_quality import QualityNow
+from streamer.emit.preview import preview_bytes_of, preview_of
 from streamer.errors import FormatError
-from streamer.messages import BoldFrame, CleanEeg, Feature, Flag, Health, Prediction, SessionTime, State, Trigger, Veto
+from streamer.messages import (
+    BoldFrame,
+    CleanEeg,
+    Feature,
+    Flag,
+    Health,
+    Prediction,
+    Score,
+    SessionTime,
+    State,
+    Trigger,
+    Veto,
+)
+from streamer.wire.schema import json_schema, schema_text
 
 T = SessionTime(1e5 + 1 / 3)
 FEATURE = Feature(
     "phase.oz", 2500, SessionTime(T - 0.5), 0.25, ("envelope_v", "phase_rad"), (1e-5, math.nan), (1e-6, math.inf),
     False, Flag.WARMING, T,
 )  # fmt: skip
+SCORE = Score(3, 0.5, {"eeg": 0.25}, 0.7, False, 0.987654321, T, SessionTime(T + 1), Flag.MOTION, T)
+CARD = {
+    "name": "m", "kind": "score", "description": "d", "licence": "MIT", "classes": ["rest", "task"], "verdict": "",
+    "eeg": {"channels": ["Fp1"], "bands": {}}, "bold": None, "scores": {}, "training": {"test": ["sub-secret"]},
+}  # fmt: skip
 
 
 def hop(first: int, data: np.ndarray, flags: Flag = Flag.NONE) -> CleanEeg:
@@ -53,6 +74,10 @@ def messages() -> list[wire.Message]:
         preview_of([hop(10, np.array([[1e-6, np.nan]]), Flag.GAP), hop(11, np.array([[2e-6, -3.14159e-6]]))]),
         wire.from_health(health),
         wire.from_feature(FEATURE, T),
+        wire.from_score(SCORE),
+        wire.from_card("s", CARD, "0" * 64),
+        wire.ConfigMessage(session="s", sha256="1" * 64, settings={"tick_hz": 10.0, "eeg": {"enabled": True}}),
+        QualityNow().message(health, None),
     ]
 
 
@@ -67,7 +92,7 @@ def test_every_message_comes_back_and_is_plain_json() -> None:
 
 
 def test_what_is_not_known_is_null() -> None:
-    _, _, prediction, trigger, _, bold, preview, _, feature = messages()
+    _, _, prediction, trigger, _, bold, preview, _, feature, *_ = messages()
     assert isinstance(prediction, wire.PredictionMessage)
     assert prediction.age_bold_s is None
     assert prediction.probabilities == {"rest": 0.25, "task": 0.75}
@@ -128,3 +153,56 @@ def test_schema_before_ours_is_read_and_a_newer_one_refused() -> None:
 
 def test_topics() -> None:
     assert wire.topic("s1", "preview/eeg") == "eegfmri/s1/preview/eeg"
+
+
+def test_the_published_schema_is_the_one_of_the_structs() -> None:
+    published = Path(wire.__file__).with_name("schema.json").read_text(encoding="utf-8")
+    assert published == schema_text(), "run: streamer wire schema > streamer/wire/schema.json"
+    described = jsonschema.Draft202012Validator(json_schema())
+    described.check_schema(json_schema())
+    for message in messages():
+        described.validate(json.loads(wire.encode(message)))
+    for wrong in ({}, {"kind": "unheard of"}, {"kind": "veto", "window": "1", "reason": "r", "about": 1.0}):
+        assert not described.is_valid(wrong)
+    assert not described.is_valid({"kind": "command", "action": "stop", "more": 1})
+    assert not described.is_valid({"kind": "command", "action": "explode"})
+
+
+def test_the_true_score_and_the_subjects_are_never_sent() -> None:
+    everything = b"".join(wire.encode(message) for message in messages())
+    assert b"0.987654321" not in everything
+    assert b"actual" not in everything
+    assert b"sub-secret" not in everything
+
+
+def test_region_signals_of_a_blinded_session_are_null() -> None:
+    one = np.array([0.5, -0.5], np.float32)
+    frame = BoldFrame(2, "s", one, one, np.zeros(6), 0.2, 2.0, None, T, z=one)
+    message = wire.from_bold(frame, blinded=True)
+    assert (message.regions, message.z, message.fd_mm) == ([None, None], [None, None], 0.2)
+
+
+def test_previews_as_bytes_say_the_same_as_json() -> None:
+    data = np.array([[1e-6, np.nan, -3.14159e-6]] * 4 + [[2e-6, 5e-6, 0.0]])
+    hops = [replace(hop(2**40, data, Flag.MOTION), bad=(1,), hold=0.3), replace(hop(2**40 + 5, data), bad=(1,))]
+    plain, read = preview_of(hops, 250.0), wire.decode(preview_bytes_of(hops, 250.0))
+    assert isinstance(read, wire.EegPreview)
+    for name in ("first_sample", "t0", "sfreq", "flags", "bad", "interpolated", "hold_s", "schema"):
+        assert getattr(read, name) == getattr(plain, name)
+    for one, other in zip(read.data_uv, plain.data_uv, strict=True):
+        assert [v is None for v in one] == [v is None for v in other]
+        assert [v for v in one if v is not None] == pytest.approx([v for v in other if v is not None], abs=0.005)
+
+
+@given(st.binary(max_size=200), st.integers(0, 150))
+def test_bytes_that_are_no_preview_are_refused(noise: bytes, cut: int) -> None:
+    whole = preview_bytes_of([hop(0, np.ones((3, 5)) * 1e-6)], 250.0)
+    for payload in (b"EFSP" + noise, whole[: len(whole) - 1 - cut % len(whole)], whole + noise[:1] + b"x"):
+        with pytest.raises(FormatError):
+            wire.decode(payload)
+
+
+@given(st.binary(max_size=300) | st.text().map(str.encode))
+def test_no_payload_makes_a_reader_fail_in_another_way(payload: bytes) -> None:
+    with pytest.raises(FormatError):
+        wire.decode(payload)

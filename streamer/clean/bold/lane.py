@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from streamer.clean.bold.displacement import framewise_displacement, motion_parameters
+from streamer.clean.bold.displacement import Displacement, framewise_displacement, motion_parameters
 from streamer.clean.bold.dvars import Dvars
 from streamer.clean.bold.maps import Maps, MapSettings
 from streamer.clean.bold.regions import same_grid
@@ -35,6 +35,8 @@ MAX_DISPLACEMENT_MM = 30.0
 class BoldLaneSettings(Settings):
     """How volumes become region means."""
 
+    measure_motion: bool = True
+    """False does not look for motion at all: for single slices, which cannot be registered; nothing is flagged then."""
     correct_motion: bool = True
     """False samples the regions in place; motion is measured and flagged all the same."""
     fwhm_mm: float | None = Field(default=None, gt=0, le=20)
@@ -167,7 +169,10 @@ class BoldLane:
             if self._slice_timing is None and len(volume.slice_times) == space.shares.shape[1]:
                 slices = np.vstack([volume.slice_times, space.shares]).astype(np.float32)
         coefficients = spline_coefficients(volume.data if place.late else self._timed(volume))
-        found = registration(coefficients, volume.affine, self._transform)
+        if self.settings.measure_motion:
+            found = registration(coefficients, volume.affine, self._transform)
+        else:
+            found = Displacement(np.eye(4), math.nan, 0, converged=True)
         usable = found.converged and bool(np.abs(found.transform[:3, 3]).max() <= MAX_DISPLACEMENT_MM)
         transform = found.transform if usable else (np.eye(4) if self._transform is None else self._transform)
         parameters = motion_parameters(transform)

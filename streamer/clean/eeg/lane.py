@@ -78,6 +78,16 @@ class EegQuality:
         return out
 
 
+def decimation(settings: EegLaneSettings, sfreq: float) -> int:
+    """Say how many incoming samples make one of the cleaned EEG."""
+    return max(1, round(sfreq / settings.rate_hz))
+
+
+def output_rate(settings: EegLaneSettings, sfreq: float) -> float:
+    """Say the rate of the cleaned EEG for one of the incoming EEG, Hz."""
+    return sfreq / decimation(settings, sfreq)
+
+
 class EegLane:
     """Clean the EEG.
 
@@ -105,7 +115,7 @@ class EegLane:
         ocular: OcularFit | None = None,
     ) -> None:
         self.settings = settings
-        self.factor = max(1, round(sfreq / settings.rate_hz))
+        self.factor = decimation(settings, sfreq)
         """Input samples per output sample."""
         self.sfreq_out = sfreq / self.factor
         """Rate of the output, Hz."""

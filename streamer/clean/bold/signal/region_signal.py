@@ -37,6 +37,9 @@ class RegionSignalSettings(Settings):
     out before, calibration or not."""
     drift_tau_s: float = Field(default=100.0, ge=0)
     """``baseline``: time constant with which the level follows slow drift, s; 0 keeps it fixed."""
+    empty: Literal["masked", "zero"] = "masked"
+    """What a region without signal gives: ``masked`` is NaN, and masks the BOLD of a model that takes the region;
+    ``zero`` is no change, for the cells of a grid of which many lie outside the head."""
     nuisance: NuisanceSettings = NuisanceSettings()
     """``glm``: what is regressed out."""
     despike: DespikeSettings = DespikeSettings()
@@ -130,6 +133,8 @@ class RegionSignal:
             change, warming = self._regressed(means, frame, place, retroicor, learn=learn)
         if warming:
             flags |= Flag.WARMING
+        elif self.settings.empty == "zero":
+            change = np.where(np.isfinite(means) & (means > 0), change, 0.0)
         z = np.full(self.n_regions, np.nan)
         if not flags & Flag.LATE:
             change = self._despike(change)

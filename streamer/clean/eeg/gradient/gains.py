@@ -50,7 +50,8 @@ class Gains:
         """Forecast the next volume's amplitudes over the template's; None where that is 1 in all channels."""
         if self._noise is None or self._n < 3:
             return None
-        off = self._level / template - 1.0
+        # a channel whose template is nothing has no amplitude to tell
+        off = np.where(template != 0, self._level / np.where(template != 0, template, 1.0) - 1.0, 0.0)
         # what noise alone would make of the level and of the template
         noise = self._noise * (0.5 * np.maximum(self._trust, _LEAST) + 1.0 / min(self._n, 25))
         off *= np.clip(1.0 - 2.0 * noise / (np.square(off) + 1e-20), 0.0, 1.0)

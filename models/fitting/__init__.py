@@ -1,0 +1,1 @@
+"""Fits the network: the loop, its resuming, its members, its temperatures. Imports torch and ``models/network``."""

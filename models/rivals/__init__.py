@@ -1,0 +1,1 @@
+"""Simple rivals of the network: what a learned fusion has to beat. ``models.baselines`` lists them."""
