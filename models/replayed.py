@@ -40,9 +40,10 @@ class Reading:
     which is not known before their end."""
     baseline_s: float = 60.0
     """start: length of that part, s."""
-    windows: Literal["ticks", "volumes"] = "ticks"
+    windows: Literal["ticks", "volumes", "events"] = "ticks"
     """ticks: one in ``EVERY`` decisions, labelled by the state at its end. volumes: one for each volume of BOLD as soon
-    as it is known, labelled by the state in the middle of its acquisition."""
+    as it is known, labelled by the state in the middle of its acquisition. events: the EEG around each marker, for
+    evoked responses; such windows can be judged, not served."""
     calibration: Path | None = None
     """A recording to calibrate on, or the folder of a calibration; none: what the data set itself has."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from models.dataset import WindowSet
+from models.epochs import read_epochs
 from models.replayed import Reading
 from models.subjects import read_subject, simulate_subject
 from models.workers import Workers
@@ -121,7 +122,10 @@ def windows_of(source: Source, config: Config, reading: Reading | None = None) -
             session = Path(scratch) / "session"
             simulate_subject(session, source.seed)
         file = Path(scratch) / "windows.npz"
-        read_subject(session, config, source.name, reading).save(file)
+        if reading is not None and reading.windows == "events":
+            read_epochs(session, config, source.name, reading.labels).save(file)
+        else:
+            read_subject(session, config, source.name, reading).save(file)
         return file.read_bytes()
 
 

@@ -9,15 +9,13 @@ The model is taken as it is here; ``session_card/`` fits one to the participant.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from streamer.acquire.recording import BlockEvent
-from streamer.acquire.recordings import open_recording
 from streamer.calibration import Calibration
 from streamer.clean.eeg.ocular import OcularFit
 from streamer.config import Config
@@ -27,7 +25,7 @@ from streamer.decode.features import PowerStep
 from streamer.decode.score_model import LEAST_SD
 from streamer.engine import ESTIMATE
 from streamer.errors import RecordingError
-from streamer.messages import F32, F64, BoldFrame, Flag, Prediction, Volume, Window
+from streamer.messages import F32, F64, BoldFrame, Flag, Prediction, Volume
 from streamer.replay import Origin, open_origin, prepare
 
 MIN_STEPS = 100
@@ -228,14 +226,3 @@ def with_thresholds(calibration: Calibration, name: str, scores: list[float]) ->
         threshold_off=round(min(off, on - GAP_ON_OFF), 4),
         n_windows=len(scores),
     )
-
-
-def labelled_windows(
-    path: Path, config: Config, calibration: Calibration
-) -> Iterator[tuple[Window, tuple[BlockEvent, ...]]]:
-    """Give every window of a recording with the recording's blocks (times on the recording's axis): for training."""
-    events = open_recording(path).events
-    for _, outputs in prepare(open_origin(path), without_model(config), calibration).steps():
-        for output in outputs:
-            if isinstance(output, Window):
-                yield output, events

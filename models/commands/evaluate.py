@@ -41,7 +41,8 @@ def evaluate(
         Path | None, typer.Option(help="Table of the labels (onset, duration, trial_type); by default the recording's.")
     ] = None,
     windows: Annotated[
-        Literal["ticks", "volumes"], typer.Option(help="A window per decision, or one per volume of BOLD.")
+        Literal["ticks", "volumes", "events"],
+        typer.Option(help="A window per decision, one per volume of BOLD, or the EEG around each marker (--label)."),
     ] = "ticks",
     baseline: Annotated[
         Literal["start", "within"],

@@ -33,8 +33,6 @@ RANDOM = 24
 """Networks with drawn weights that a map is compared with."""
 YARDSTICKS = 16
 """Others, that a pattern is measured by."""
-SHARES = (0.25, 0.5, 0.75, 1.0)
-"""Of the layers that are drawn anew, from the output on."""
 _STEPS, _BATCH, _RATE = 160, 128, 4e-3
 
 Explain = Callable[[Any, WindowSet], Attribution]

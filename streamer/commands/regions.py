@@ -1,4 +1,4 @@
-"""``streamer regions make|show|approve``: the regions of a session, in the run's own space."""
+"""``streamer regions make|show|approve|cells``: the regions of a session, in the run's own space."""
 
 from __future__ import annotations
 
@@ -106,6 +106,33 @@ def show(
     from streamer.formats.region_files import read_region_facts
 
     _print(folder, read_region_facts(folder), as_json=as_json)
+
+
+@app.command()
+def cells(
+    out: Annotated[Path, typer.Argument(help="New folder for cells.nii.gz and cells.tsv.")],
+    epi: Annotated[Path, typer.Option(help="The run's own space: a recording, a folder of DICOM files, an image.")],
+    shape: Annotated[str, typer.Option(help="Cells along x, y and z.")] = "16x16x11",
+    size: Annotated[float, typer.Option(min=1, max=100, help="Edge of a cell, mm.")] = 12.0,
+) -> None:
+    """Divide the box around the head into cells: what a network takes as a small volume."""
+    from streamer.errors import UsageError
+    from streamer.formats.cells import make_cells
+    from streamer.formats.nifti import write_labels
+    from streamer.region_set.target import read_target
+
+    sides = [int(side) for side in shape.split("x") if side.isdecimal()]
+    if len(sides) != 3 or shape.count("x") != 2:
+        raise UsageError(f"--shape {shape}: expected three numbers such as 16x16x11")
+    if out.exists():
+        raise UsageError(f"{out} exists: nothing is overwritten; choose another folder")
+    target = read_target(epi)
+    image = make_cells(target.volume, target.affine, (sides[0], sides[1], sides[2]), size)
+    out.mkdir(parents=True)
+    labels, names = out / "cells.nii.gz", out / "cells.tsv"
+    write_labels(image, labels, names)
+    typer.echo(f'in SESSION.toml, under [bold]: regions = "{labels}", region_names = "{names}"')
+    typer.echo('and under [clean.regions]: empty = "zero", for cells outside the head are no fault')
 
 
 @app.command()

@@ -63,11 +63,6 @@ class Gate:
         return self._armed
 
     @property
-    def last_beat(self) -> SessionTime | None:
-        """When the loop was last known to be alive; None before."""
-        return self._beat
-
-    @property
     def counts(self) -> Mapping[str, int]:
         """Triggers so far: ``admitted``, and refused by reason."""
         return dict(self._counts)

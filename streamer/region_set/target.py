@@ -25,7 +25,6 @@ _UNSTEADY = 10
 _STEADY = 0.01
 """Within this share of the mean that follows, a volume is steady."""
 _LEAST_FOR_TSNR = 10
-_CLOSED_MM = 6.0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import replay_data
-from streamer.formats.nifti import read_labels
+from streamer.formats.nifti import read_labels, write_nifti
 from streamer.formats.region_files import approved
 
 pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.timeout(180)]
@@ -99,3 +99,19 @@ def test_a_real_localiser_gives_the_regions_that_its_masks_mark(shared_data: Pat
     text = "".join((folder / name).read_text() for name in ("regions.json", "regions.tsv", "regions.html"))
     assert "1.3.12" not in text
     assert np.isfinite([row["tsnr"] for row in json.loads(done.stdout)["regions"]]).all()
+
+
+def test_cells_of_a_box_are_regions_like_others(tmp_path: Path) -> None:
+    image = np.zeros((16, 16, 10), np.float32)
+    image[2:14, 2:14, 1:9] = 100.0 + np.random.default_rng(1).random((12, 12, 8))
+    write_nifti(tmp_path / "epi.nii.gz", image, np.diag([6.0, 6.0, 6.0, 1.0]))
+    command = [sys.executable, "-m", "streamer", "regions", "cells"]
+    given = [str(tmp_path / "cells"), "--epi", str(tmp_path / "epi.nii.gz"), "--shape", "4x4x3", "--size", "18"]
+    done = subprocess.run([*command, *given], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    labels = read_labels(tmp_path / "cells" / "cells.nii.gz", tmp_path / "cells" / "cells.tsv")
+    assert len(labels.names) == 48
+    assert labels.names[:2] == ("cell_0_0_0", "cell_0_0_1")
+    again = subprocess.run([*command, *given], capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert "nothing is overwritten" in again.stderr

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from models.subjects import read_subject
-from streamer.calibrate import calibrate_recording, labelled_windows
+from streamer.calibrate import calibrate_recording
 from streamer.config import Config, ModelSection
+from streamer.messages import Window
+from streamer.replay import open_origin, prepare
 from streamer.simulate.session import SimulationSettings, simulate_session
 
 pytestmark = [pytest.mark.system, pytest.mark.beside]
@@ -28,9 +30,9 @@ def test_a_session_becomes_the_windows_that_the_loop_makes_of_it(session: Path) 
     found = read_subject(session, Config(), "sub-01")
     bare = Config(model=ModelSection(card="none"))
     calibration = calibrate_recording(session / "calibration" / "recording.toml", bare)
-    made = {
-        round(float(w.end), 6): w for w, _ in labelled_windows(session / "task" / "recording.toml", bare, calibration)
-    }
+    replay = prepare(open_origin(session / "task" / "recording.toml"), bare, calibration)
+    windows = [output for _, outputs in replay.steps() for output in outputs if isinstance(output, Window)]
+    made = {round(float(window.end), 6): window for window in windows}
     assert len(found) > 100
     for k in range(0, len(found), 11):
         window = made[round(float(found.time[k]), 6)]

@@ -58,7 +58,13 @@ def test_a_run_that_was_broken_off_goes_on_with_the_same_command(
     tmp_path: Path, kept: tuple[str, ...], how: signal.Signals
 ) -> None:
     out, work = tmp_path / "out", tmp_path / "work"
-    with subprocess.Popen(command(out, work, kept), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
+    with subprocess.Popen(
+        command(out, work, kept),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # tests that run in the background of a shell hand on that SIGINT is ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    ) as first:
         until = stopwatch() + 200
         while not list(work.glob("member-*.pt")) and first.poll() is None and stopwatch() < until:
             pause(0.01)

@@ -257,6 +257,7 @@ async def test_a_device_that_takes_no_bytes_is_a_lost_port_and_nobody_waits_for_
     sink.put(trigger(0))
     room.wait_until(lambda: room.told)
     assert CLOCK.now() - before < 1.0
+    room.settle(sink)
     assert "the port is away" in room.told[0]
     assert sink.losses() == {"port": 1, "triggers": 1}
     assert sink._port is None
