@@ -135,18 +135,24 @@ class Feed:
                 client.tls_set(ca_certs=str(access.ca_file) if access.ca_file is not None else None)
             except OSError as error:
                 raise UsageError(f"certificates {access.ca_file}: {error}") from error
-        self._client = client
+        self._client: mqtt.Client | None = client
 
     def start(self) -> None:
-        """Start the network thread; returns at once, whether or not the broker is there."""
+        """Start the network thread; returns at once, whether or not the broker is there. Not again after ``stop``."""
+        if self._client is None:
+            raise RuntimeError("a feed that was stopped was started again: make another one")
         self._client.connect_async(self.broker.host, self.broker.port, keepalive=KEEPALIVE_S)
         self._client.loop_start()
 
     def stop(self) -> None:
-        """Disconnect and end the thread."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        """Disconnect and end the thread. May be called twice."""
+        client, self._client = self._client, None
         self.connected = False
+        if client is not None:
+            client.disconnect()
+            client.loop_stop()
+            # paho frees sockets of its own when it goes: it must not wait for the collector in a ring with us
+            client.on_connect = client.on_connect_fail = client.on_disconnect = client.on_message = None
 
     def drain(self) -> list[Arrival]:
         """Take all that is waiting: who is there first, then data in the order of arrival."""

@@ -177,6 +177,11 @@ class DicomReceiver:
                     # as if its time to say who it is were over
                     sender.dul.to_user_queue.put(None)
                 sender.join(_GREETING_S)
+                transport = sender.dul.socket
+                if transport is not None and transport.socket is not None:
+                    # one whose peer went away in mid-word may be left open
+                    with contextlib.suppress(OSError):
+                        transport.socket.close()
             self._server = None
 
     def _read(self, raw: bytes) -> None:
