@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import json as json_module
-import os
-import signal
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dashboard.display import DisplayError, load_graphics, require_fonts, try_window, use_platform
+from dashboard.display import DisplayError, require_fonts
 from dashboard.feed import Access, Feed, parse_broker
-from streamer.errors import StreamerError, UsageError
+from dashboard.running import (
+    StopSignal,
+    check_screenshot,
+    check_session,
+    heeding_signals,
+    password_of,
+    run_until,
+    start_qt,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from PySide6.QtWidgets import QApplication
-
     from dashboard.window import Window
-
-STOP_CHECK_MS = 50
-
-
-@dataclass(slots=True)
-class StopSignal:
-    """SIGTERM or Ctrl-C, noted from the first moment on: even while the libraries load."""
-
-    came: bool = False
-
-    def __call__(self, number: int, _frame: FrameType | None) -> None:
-        self.came = True
-        # the second one forces
-        signal.signal(number, signal.SIG_DFL)
 
 
 def dashboard(
@@ -54,33 +40,14 @@ def dashboard(
     It listens to MQTT alone: it can be closed and started again at any time, and the loop never waits for it.
     Keys: space pauses the display, + and - scale the EEG, Q quits.
     """
-    stop = StopSignal()
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with heeding_signals("dashboard", as_json=json) as stop:
         access = Access(username, password_of(password_env), ca_file)
         name = None if session == "auto" else session
         said = _show(stop, broker, access, name, screenshot, after, offscreen=offscreen)
-    except StreamerError as error:
-        if json:
-            typer.echo(json_module.dumps({"error": str(error), "exit_code": error.exit_code}))
-        typer.echo(f"dashboard: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if json:
         typer.echo(json_module.dumps(said, ensure_ascii=False))
     elif screenshot is not None:
         typer.echo(f"dashboard: picture saved as {screenshot}")
-
-
-def password_of(variable: str | None) -> str | None:
-    """Read a password from an environment variable; UsageError where there is none of that name."""
-    if variable is None:
-        return None
-    if variable not in os.environ:
-        raise UsageError(f"--password-env {variable}: there is no such environment variable")
-    return os.environ[variable]
 
 
 def _show(
@@ -94,25 +61,12 @@ def _show(
     offscreen: bool,
 ) -> dict[str, Any]:
     address = parse_broker(broker)
-    if session is not None and (not session or set(session) & set("/+#")):
-        raise UsageError(f"session {session!r}: expected a name without / + #")
-    if screenshot is not None and not screenshot.resolve().parent.is_dir():
-        raise UsageError(f"--screenshot {screenshot}: there is no folder {screenshot.resolve().parent}")
-    platform = use_platform(offscreen=offscreen, picture=screenshot is not None)
-    load_graphics()
-    if platform:
-        os.environ["QT_QPA_PLATFORM"] = platform
-    else:
-        try_window()
-
-    from PySide6.QtCore import qInstallMessageHandler
-    from PySide6.QtWidgets import QApplication
+    check_session(session)
+    check_screenshot(screenshot)
+    app, _ = start_qt("streamer dashboard", offscreen=offscreen, picture=screenshot is not None)
 
     from dashboard.window import Window
 
-    qInstallMessageHandler(say_qt)
-    running = QApplication.instance()
-    app = running if isinstance(running, QApplication) else QApplication(["streamer dashboard"])
     require_fonts()
     window = Window(Feed(address, session, access), session)
     window.show()
@@ -129,30 +83,6 @@ def _show(
     finally:
         window.stop()
         window.close()
-
-
-def run_until(app: QApplication, ended: Callable[[], bool]) -> None:
-    """Run a window until ``ended`` says so."""
-    from PySide6.QtCore import QTimer
-
-    # Python runs its signal handlers between bytecodes only: the timer gives it one to run between
-    def check() -> None:
-        if ended():
-            # quit() would close the window before its picture is taken
-            app.exit()
-
-    timer = QTimer()
-    timer.timeout.connect(check)
-    timer.start(STOP_CHECK_MS)
-    app.exec()
-    timer.stop()
-
-
-def say_qt(_kind: Any, _context: Any, text: str) -> None:
-    """Pass on what Qt says: a handler for ``qInstallMessageHandler``."""
-    # the offscreen platform says so for every window; it means nothing
-    if "propagateSizeHints" not in text:
-        typer.echo(f"Qt: {text}", err=True)
 
 
 def _summary(window: Window, screenshot: Path | None) -> dict[str, Any]:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json as json_module
-import os
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dashboard.command import StopSignal, password_of, run_until, say_qt
-from dashboard.display import DisplayError, load_graphics, require_fonts, try_window, use_platform
+from dashboard.display import DisplayError, require_fonts
 from dashboard.feed import Access, parse_broker
 from dashboard.feedback.settings import Corner, Style, ViewSettings
-from streamer.errors import StreamerError, UsageError
+from dashboard.running import (
+    StopSignal,
+    check_screenshot,
+    check_session,
+    heeding_signals,
+    password_of,
+    run_until,
+    start_qt,
+)
+from streamer.errors import UsageError
 
 if TYPE_CHECKING:
     from PySide6.QtCore import QRect
@@ -60,58 +66,32 @@ def feedback(
     It listens to MQTT alone. A score that is stale, a broker that is lost and a session that stops give the cross.
     Keys: Esc twice ends, F fills the screen or leaves it; no other key does anything.
     """
-    stop = StopSignal()
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     settings = ViewSettings(style, mirror, text.replace("\\n", "\n"), photodiode)
     wanted = _Wanted(window, screen, screenshot, after, offscreen)
-    try:
+    with heeding_signals("feedback", as_json=json) as stop:
         access = Access(username, password_of(password_env), ca_file)
         said = _show(stop, broker, access, None if session == "auto" else session, settings, wanted)
-    except StreamerError as error:
-        if json:
-            typer.echo(json_module.dumps({"error": str(error), "exit_code": error.exit_code}))
-        typer.echo(f"feedback: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if json:
         typer.echo(json_module.dumps(said, ensure_ascii=False))
     else:
         typer.echo(_in_words(said))
 
 
-def _check(session: str | None, settings: ViewSettings, wanted: _Wanted) -> None:
-    if session is not None and (not session or set(session) & set("/+#")):
-        raise UsageError(f"session {session!r}: expected a name without / + #")
-    if len(settings.text) > LONGEST_TEXT:
-        raise UsageError(f"--text has {len(settings.text)} characters: expected {LONGEST_TEXT} at most")
-    if wanted.screenshot is not None and not wanted.screenshot.resolve().parent.is_dir():
-        raise UsageError(f"--screenshot {wanted.screenshot}: there is no folder {wanted.screenshot.resolve().parent}")
-
-
 def _show(
     stop: StopSignal, broker: str, access: Access, session: str | None, settings: ViewSettings, wanted: _Wanted
 ) -> dict[str, Any]:
     address = parse_broker(broker)
-    _check(session, settings, wanted)
-    platform = use_platform(offscreen=wanted.offscreen, picture=wanted.screenshot is not None)
-    load_graphics()
-    if platform:
-        os.environ["QT_QPA_PLATFORM"] = platform
-    else:
-        try_window()
+    check_session(session)
+    if len(settings.text) > LONGEST_TEXT:
+        raise UsageError(f"--text has {len(settings.text)} characters: expected {LONGEST_TEXT} at most")
+    check_screenshot(wanted.screenshot)
+    app, platform = start_qt("streamer feedback", offscreen=wanted.offscreen, picture=wanted.screenshot is not None)
 
     from pylsl import local_clock
-    from PySide6.QtCore import qInstallMessageHandler
-    from PySide6.QtWidgets import QApplication
 
     from dashboard.feedback.feed import ScoreFeed
     from dashboard.feedback.view import FeedbackView
 
-    qInstallMessageHandler(say_qt)
-    running = QApplication.instance()
-    app = running if isinstance(running, QApplication) else QApplication(["streamer feedback"])
     if settings.text:
         require_fonts()
     place = _place(wanted.screen)
