@@ -20,8 +20,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from streamer import wire
 from streamer.acquire.lsl import EegDescription, LslEegSource, LslMarkerSource
 from streamer.acquire.rda import RdaSource
@@ -42,6 +40,7 @@ from streamer.emit.quality import QUALITY
 from streamer.emit.recorder import Recorder
 from streamer.errors import UsageError
 from streamer.formats.montage import electrode_positions
+from streamer.live_summary import summarise
 from streamer.loop import Loop
 from streamer.messages import Event, Marker, SessionTime, SourceState, Tick
 from streamer.meter import Meter
@@ -55,17 +54,6 @@ from streamer.summary import RunSummary, quality_values
 LAG_TICK_S = 1.0
 """Otherwise a tick a second tells the log how late the loop was."""
 QUEUE_EVENTS = 4000
-LEFT_OUT = (
-    "duplicates",
-    "contradictions",
-    "other_series",
-    "not_images",
-    "outside",
-    "refused",
-    "aborted",
-    "overflowed",
-)
-"""What came from the scanner and was no volume of the run, by the worker's counts."""
 
 log = logging.getLogger("streamer.app")
 
@@ -391,34 +379,5 @@ class _Session:
 
     def _summary(self, loop: Loop | None, sources: Sequence[Source]) -> RunSummary:
         seconds = self.last - self.first if self.first is not None and self.last is not None else 0.0
-        notes = [*self.notes, *([] if self.parts.model is None else self.parts.model.notes)]
-        losses: dict[str, int] = {}
-        latency = self.meter.latency_ms()
-        if loop is not None:
-            losses = loop.losses()
-            notes += loop.core.timing_alarms()
-        for source in sources:
-            if isinstance(source, LslEegSource | LslMarkerSource | RdaSource):
-                losses.update({f"queue_{k}": v for k, v in source.losses().items()})
-        for worker in (s for s in sources if isinstance(s, BoldProcess)):
-            notes += worker.problems[:20]
-            # a volume that the worker gave up may be a hole in the numbers, too: it is one loss
-            losses["volumes"] = max(losses.get("volumes", 0), worker.lost)
-            for kind in LEFT_OUT:
-                if worker.counts.get(kind):
-                    notes.append(f"from the scanner: {worker.counts[kind]} {kind.replace('_', ' ')}, left out")
-            for stage, spans in (("clean_bold", worker.timings), ("volume", worker.totals)):
-                if spans:
-                    half, most = np.percentile(spans, (50, 99)) * 1e3
-                    latency[stage] = (round(float(half), 3), round(float(most), 3))
-        return RunSummary(
-            session=self.name,
-            folder=str(self.folder),
-            state="STOPPED",
-            seconds=round(seconds, 3),
-            counts=dict(self.meter.counts),
-            losses=losses,
-            latency_ms=latency,
-            provider=self.parts.model.provider if self.parts.model is not None else "",
-            notes=notes,
-        )
+        model = self.parts.model
+        return summarise(self.name, self.folder, seconds, self.meter, loop, sources, model, self.notes)

@@ -42,23 +42,19 @@ from streamer.clean.eeg.ocular import OcularFit
 from streamer.core_timing import timing_alarms, timing_figures
 from streamer.decode.baseline import PowerBaseline, RunningBaseline, log_power
 from streamer.decode.bold_estimate import BoldEstimate, EstimateFit
+from streamer.decode.candidate import Candidate
 from streamer.decode.decide import Decision, Sham
-from streamer.decode.event_sources import EventSources
-from streamer.decode.feature_set import FeatureSet
 from streamer.decode.features import BandPower, PowerStep
 from streamer.decode.model import Model
-from streamer.decode.phase_target import Lane
 from streamer.decode.recentre import COMMANDS, RECENTRE, Recentre
 from streamer.decode.relevance import Relevance
-from streamer.decode.tangent import TANGENT
+from streamer.eeg_extras import EegExtras
 from streamer.engine_settings import EngineSettings
 from streamer.messages import (
     F32,
     F64,
-    Array,
     BoldFrame,
     ChannelInfo,
-    CleanEeg,
     Command,
     EegChunk,
     Event,
@@ -76,8 +72,6 @@ from streamer.probe import NoProbe, Probe
 
 ESTIMATE = "estimate"
 """Where the fit that guesses the BOLD stands among what was learned."""
-EVENTS = "events"
-"""Where what the sources of triggers learned stands."""
 
 
 class EegCore:
@@ -134,10 +128,7 @@ class EegCore:
         n_channels = len(self.lane.channels)
         self.features = BandPower(settings.features, self.lane.sfreq_out, n_channels)
         names = [c.name for c in self.lane.channels]
-        self._features_out = FeatureSet(
-            settings.extra, self.lane.sfreq_out, names, learned, self.lane.phase_rad, settings.recentre
-        )
-        self._tangent: Feature | None = None
+        self._extras = EegExtras(settings, self.lane, learned, follow=sham is None)
         fit = (learned or {}).get(ESTIMATE) if settings.estimate.enabled else None
         self._estimate = (
             None
@@ -162,13 +153,6 @@ class EegCore:
         self._dynamics = BoldDynamics(settings.dynamics, regions)
         self._steps_per_tick = _whole(1.0 / settings.tick_hz, settings.features.step_s)
         self.decision = Decision(settings.decision, model.classes, sham) if model is not None else None
-        self._events: EventSources | None = None
-        if settings.events.enabled:
-            residual = settings.eeg.residual
-            adapts = residual.obs != "off" or residual.anc
-            path = Lane(self.lane.delay_s, self.lane.hold_s, adapts, self.lane.phase_rad)
-            known = (learned or {}).get(EVENTS)
-            self._events = EventSources(settings.events, self.lane.sfreq_out, names, path, known)
         self._baseline = baseline
         self._recentre: Recentre | None = None
         if settings.recentre.enabled and baseline is not None:
@@ -201,14 +185,13 @@ class EegCore:
         return self._regions.regressors
 
     def learned(self) -> dict[str, Any]:
-        """Give what the features beside band power learned so far, as plain values; empty while there is nothing."""
-        events = self._events.learned() if self._events is not None else None
-        return {**self._features_out.learned(), **({EVENTS: events} if events else {})}
+        """Give what was learned beside band power so far, as plain values; empty while there is nothing."""
+        return self._extras.learned()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the operator should know of sources of triggers that hold back."""
-        return () if self._events is None else self._events.notes
+        return self._extras.notes
 
     def timing(self) -> dict[str, int | float]:
         """Tell what was found of time so far: counts, and figures in s or ms as their names say."""
@@ -250,8 +233,8 @@ class EegCore:
             self._probe.lap("clean_eeg")
             for clean in cleaned:
                 out.append(clean)
-                out.extend(self._extra(clean))
-                out.extend(self._events_in(clean))
+                for extra in self._extras(clean):
+                    out.extend(self._candidate(extra) if isinstance(extra, Candidate) else self._fed_back([extra]))
                 for step in self.features(clean):
                     out.extend(self._step(step))
             self._probe.start()
@@ -265,28 +248,9 @@ class EegCore:
         found = self._relevance(*asked)
         return [] if found is None else [found]
 
-    def _events_in(self, clean: CleanEeg) -> list[Output]:
-        if self._events is None:
-            return []
-        out: list[Output] = []
-        for each in self._events(clean, self._bad(clean)):
-            if isinstance(each, Feature):
-                out.extend(self._fed_back([each]))
-            elif self.decision is not None and (decided := self.decision.candidate(each)) is not None:
-                out.append(decided)
-        return out
-
-    def _bad(self, clean: CleanEeg) -> Array:
-        bad = np.zeros(len(self.lane.channels), dtype=bool)
-        bad[list(clean.bad)] = True
-        return bad
-
-    def _extra(self, clean: CleanEeg) -> list[Feature]:
-        if not self.settings.extra.enabled:
-            return []
-        found = self._features_out(clean, self._bad(clean))
-        self._tangent = next((each for each in reversed(found) if each.name == TANGENT), self._tangent)
-        return self._fed_back(found)
+    def _candidate(self, candidate: Candidate) -> list[Output]:
+        decided = None if self.decision is None else self.decision.candidate(candidate)
+        return [] if decided is None else [decided]
 
     def _fed_back(self, features: list[Feature]) -> list[Feature]:
         if self.decision is not None:
@@ -375,7 +339,7 @@ class EegCore:
         if self.decision is not None and event.action in {"stop", "arm"}:
             self.decision.command(event.action)
         if event.action == RECENTRE and event.text in COMMANDS:
-            self._features_out.recentre(event.text)
+            self._extras.recentre(event.text)
             if self._recentre is not None:
                 self._recentre.command(event.text)
 
@@ -410,13 +374,7 @@ class EegCore:
             if self._recentre is not None:
                 z = (z - self._recentre.shift).astype(np.float32)
             eeg = self.windows.paired(z)
-        return self.windows.cut(end, eeg, extra, self._tangent_at(end))
-
-    def _tangent_at(self, end: SessionTime) -> F32:
-        newest = self._tangent
-        if newest is None or not newest.valid or end - newest.about - newest.delay_s > self.windows.age_eeg_max_s:
-            return np.empty(0, np.float32)
-        return np.array(newest.values, np.float32)
+        return self.windows.cut(end, eeg, extra, self._extras.tangent(end, self.windows.age_eeg_max_s))
 
     def _update_state(self, window: Window) -> None:
         if window.eeg_valid and window.bold_valid:
