@@ -12,6 +12,7 @@ from streamer.bench.eeg_cost import bench_cost, bench_start
 from streamer.bench.eeg_gradient import SEQUENCES, bench_gradient
 from streamer.bench.eeg_pulse import bench_both, bench_pulse
 from streamer.bench.eeg_real import bench_real
+from streamer.bench.eeg_steps import bench_steps
 from streamer.bench.figures import Figure
 from streamer.clean.eeg.decimate import design
 
@@ -47,6 +48,7 @@ def bench_eeg_lane(
         (10.0, lambda tell: bench_gradient(tell, seeds, sequences, n_channels)),
         (2.0, lambda tell: bench_both(tell, seeds, sequences, n_channels)),
         (3.0, lambda tell: bench_pulse(tell, seeds, blocks=blocks, n_channels=n_channels)),
+        (1.5, lambda tell: bench_steps(tell, seeds, n_channels=n_channels)),
         (2.0, lambda tell: bench_beats(tell, seeds, blocks=8 if quick else 20)),
         (2.0, lambda tell: bench_cost(tell, blocks=6 if quick else 10, repeats=1 if quick else 3)),
         (0.5, lambda _: bench_start(1 if quick else 3)),

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
+from streamer.bench.eeg_steps import STEPS_V, kept, plant_steps
 from streamer.bench.eeg_truth import plant
 from streamer.clean.eeg.decimate import Decimator
 from streamer.clean.eeg.heart.beat import Beat
@@ -27,11 +28,12 @@ class Truth(NamedTuple):
     eeg: np.ndarray
     pulse: np.ndarray
     beats: tuple[Beat, ...]
+    alpha: np.ndarray
 
 
 @cache
-def planted(seed: int, jitter_s: float = 0.010, pulse_v: float = 75e-6, blocks: int = 8) -> Truth:
-    truth = plant(SimulationSettings(seed=seed, n_blocks=blocks, pulse_jitter_s=jitter_s, pulse_v=pulse_v))
+def planted(seed: int, jitter_s: float = 0.010, blocks: int = 8, alpha_v: float = 13e-6) -> Truth:
+    truth = plant(SimulationSettings(seed=seed, n_blocks=blocks, pulse_jitter_s=jitter_s, alpha_v=alpha_v))
     n = len(truth.eeg) // 20 * 20
 
     def slow(data):
@@ -41,7 +43,7 @@ def planted(seed: int, jitter_s: float = 0.010, pulse_v: float = 75e-6, blocks: 
     delay = Decimator(truth.sfreq, 20, 1).delay_s(5.0)
     samples = [(float(r) + delay) * SFREQ for r in truth.body.heart.r_times]
     beats = tuple(Beat(s, int(np.ceil(s)) + 25, 1.0, "ecg") for s in samples)
-    return Truth(slow(truth.eeg), slow(truth.pulse), beats)
+    return Truth(slow(truth.eeg), slow(truth.pulse), beats, truth.subject.rhythms[1].topography)
 
 
 def run(pulse, data, beats, sizes=None, first=0, dirty=None, references=None):
@@ -77,7 +79,7 @@ def change_db(data, truth, low, high):
 @pytest.mark.parametrize(("mode", "bar"), [("fast", 1.5), ("balanced", 1.2), ("best", 1.0)])
 @pytest.mark.parametrize(("seed", "jitter_s"), [(1, 0.010), (2, 0.015)])
 def test_theta_and_alpha_come_back(mode, bar, seed, jitter_s):
-    eeg, artefact, beats = planted(seed, jitter_s)
+    eeg, artefact, beats, _ = planted(seed, jitter_s)
     data, estimate = joined(run(Pulse(PulseSettings(mode=mode), SFREQ, eeg.shape[1]), eeg + artefact, beats))
     assert data.shape == eeg.shape
     assert np.allclose(data + estimate, eeg + artefact)
@@ -89,10 +91,35 @@ def test_theta_and_alpha_come_back(mode, bar, seed, jitter_s):
 
 
 def test_eeg_without_pulse_is_left_alone():
-    eeg, _, beats = planted(2)
+    eeg, _, beats, _ = planted(2)
     data, _ = joined(run(Pulse(PulseSettings(), SFREQ, eeg.shape[1]), eeg, beats))
     for low in range(1, 40):
         assert abs(change_db(data, eeg, low, low + 1)) < 0.2
+
+
+@pytest.mark.parametrize(("rest_v", "step_v"), STEPS_V)
+@pytest.mark.parametrize("seed", [1, 10])
+def test_alpha_that_comes_all_at_once_stays(seed, rest_v, step_v):
+    eeg, artefact, beats, topography = planted(seed, blocks=5, alpha_v=rest_v)
+    bursts, onsets = plant_steps(len(eeg), topography, step_v, SFREQ, np.random.default_rng(seed))
+    data, estimate = joined(run(Pulse(PulseSettings(), SFREQ, 31), eeg + bursts + artefact, beats))
+    channel = int(np.argmax(np.abs(topography)))
+    shares = kept(data[:, channel], (eeg + bursts)[:, channel], onsets, SFREQ)
+    assert len(shares) >= 10
+    assert shares.min() > 0.9
+    # and the artefact goes, in the bursts too
+    settled = np.zeros(len(eeg), bool)
+    settled[(onsets[onsets > 5000, None] + np.arange(500)).ravel()] = True
+    assert np.sqrt(np.mean((estimate - artefact)[settled] ** 2)) < 0.25 * np.sqrt(np.mean(artefact[settled] ** 2))
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 5])
+def test_few_channels(n_channels):
+    eeg, artefact, beats, _ = planted(2)
+    eeg, artefact = eeg[:, :n_channels], artefact[:, :n_channels]
+    _, estimate = joined(run(Pulse(PulseSettings(), SFREQ, n_channels), eeg + artefact, beats))
+    error = np.sqrt(np.mean((estimate - artefact)[15000:] ** 2))
+    assert error < 0.7 * np.sqrt(np.mean(artefact[15000:] ** 2))
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -100,7 +127,7 @@ def test_eeg_without_pulse_is_left_alone():
     sizes=st.lists(st.integers(1, 300), min_size=1, max_size=200), mode=st.sampled_from(["fast", "balanced", "best"])
 )
 def test_any_chunking_gives_the_same_bits(sizes, mode):
-    eeg, artefact, beats = planted(2)
+    eeg, artefact, beats, _ = planted(2)
     data = (eeg + artefact)[:3000, :9]
     dirty = np.zeros(3000, bool)
     dirty[1000:1040] = dirty[2203] = True
@@ -113,7 +140,7 @@ def test_any_chunking_gives_the_same_bits(sizes, mode):
 @settings(max_examples=10, deadline=None)
 @given(sizes=st.lists(st.integers(1, 300), min_size=1, max_size=100))
 def test_references_any_chunking(sizes):
-    eeg, artefact, _ = planted(2)
+    eeg, artefact, _, _ = planted(2)
     rng = np.random.default_rng(0)
     loops = artefact[:1500] @ rng.standard_normal((31, 4)) + 5e-6 * rng.standard_normal((1500, 4))
     data = (eeg + artefact)[:1500]
@@ -125,7 +152,7 @@ def test_references_any_chunking(sizes):
 
 @pytest.mark.parametrize("unit", [1.0, 1e-3])
 def test_references_take_the_pulse_out(unit):
-    eeg, artefact, _ = planted(1)
+    eeg, artefact, _, _ = planted(1)
     rng = np.random.default_rng(0)
     loops = artefact @ rng.standard_normal((31, 4))
     loops = unit * (loops + 0.1 * loops.std(axis=0) * rng.standard_normal(loops.shape))
@@ -155,7 +182,7 @@ def test_without_beats_it_passes_through(mode):
 
 
 def test_nothing_is_taken_out_before_five_beats():
-    eeg, artefact, beats = planted(2)
+    eeg, artefact, beats, _ = planted(2)
     pulse = Pulse(PulseSettings(), SFREQ, 31)
     _, estimate = joined(run(pulse, (eeg + artefact)[:3000], beats))
     begun = int(np.flatnonzero(estimate.any(axis=1))[0])
@@ -169,7 +196,7 @@ def test_nothing_is_taken_out_before_five_beats():
 
 @pytest.mark.parametrize("mode", ["fast", "best"])
 def test_dirty_stretches_teach_nothing_and_spoil_nothing(mode):
-    eeg, artefact, beats = planted(2)
+    eeg, artefact, beats, _ = planted(2)
     x = (eeg + artefact)[:15000]
     dirty = np.zeros(len(x), bool)
     dirty[9000:9500] = True
@@ -184,7 +211,7 @@ def test_dirty_stretches_teach_nothing_and_spoil_nothing(mode):
 
 @pytest.mark.parametrize("mode", ["fast", "best"])
 def test_a_gap_in_a_beat(mode):
-    eeg, artefact, beats = planted(2)
+    eeg, artefact, beats, _ = planted(2)
     x = eeg + artefact
     pulse = Pulse(PulseSettings(mode=mode), SFREQ, 31)
     gap = int(beats[60].sample) + 60
@@ -207,7 +234,7 @@ def test_a_jump_without_flush_is_refused():
 
 
 def test_a_wrong_beat_costs_little():
-    eeg, artefact, beats = planted(2)
+    eeg, artefact, beats, _ = planted(2)
     x = (eeg + artefact)[:20000]
     wrong = Beat(beats[80].sample + 90.0, int(beats[80].sample) + 116, 0.4, "ecg")
     right, _ = joined(run(Pulse(PulseSettings(), SFREQ, 31), x, beats))
@@ -219,7 +246,7 @@ def test_a_wrong_beat_costs_little():
 
 
 def test_a_silent_channel_and_a_railed_one_do_no_harm():
-    eeg, artefact, beats = planted(2)
+    eeg, artefact, beats, _ = planted(2)
     x = eeg + artefact
     x[:, 3] = 0.0
     x[:, 4] = 3e-3 * np.random.default_rng(0).standard_normal(len(x))
@@ -228,3 +255,17 @@ def test_a_silent_channel_and_a_railed_one_do_no_harm():
     assert np.isfinite(data).all()
     assert abs(change_db(data[:, others], eeg[:, others], 4, 8)) < 1.5
     assert np.abs(data[:, 3]).max() < 1e-6
+
+
+def test_channels_that_come_loose_later_do_no_harm():
+    eeg, artefact, beats, _ = planted(2)
+    x = (eeg + artefact)[:12000]
+    rng = np.random.default_rng(0)
+    x[5000:, 4] += 10e-3 * rng.standard_normal(7000).cumsum() / 20.0
+    x[6000:7000, 9:24] = 0.0
+    x[7000:7500, :20] += 0.5 * np.sign(rng.standard_normal((500, 1)))
+    data, _ = joined(run(Pulse(PulseSettings(), SFREQ, 31), x, beats))
+    assert np.isfinite(data).all()
+    error = (data[4000:5000] - eeg[4000:5000])[:, 25:]
+    later = (data[11000:] - eeg[11000:12000])[:, 25:]
+    assert np.sqrt(np.mean(later**2)) < 2 * np.sqrt(np.mean(error**2))

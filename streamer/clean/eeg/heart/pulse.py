@@ -55,7 +55,7 @@ class PulseSettings(Settings):
     mean_s: float = Field(default=0.02, ge=0.01, le=0.1)
     """Spacing of the mean's knots, s: nothing faster than about 25 Hz."""
     component_s: float = Field(default=0.036, ge=0.01, le=0.1)
-    """Spacing of the components' knots, s: little faster than about 7 Hz, so that no alpha is taken for artefact."""
+    """Spacing of the components' knots, s: nothing faster than about 14 Hz."""
     reference_memory_s: float = Field(default=4.0, ge=0.1, le=600)
     """``reference``: time in which a reference's weights are learnt, s."""
     reference_lag_s: float = Field(default=0.0, ge=0, le=0.1)

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from streamer.clean.eeg.heart.pulse_basis import BEFORE, FRACTIONS, Basis
+from streamer.clean.eeg.heart.pulse_maps import locked_maps, mean_maps
 from streamer.messages import F32, F64
 
 PREDICT = 0.9
@@ -28,6 +29,8 @@ _BLOCK = 8
 _RIDGE_COARSE = 0.3
 _RIDGE_FINE = 0.05
 _TINY = 1e-30
+# of the greatest variance: more than sums are off by
+_ROUNDED = 1e-12
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,13 @@ class PulseModel:
 
     The components are principal components of past beats' differences from their mean, over time and channels at once
     (Niazy 2005 [1]_ has them per channel), in a space in which the EEG is white: there, the eigenvalues of mere noise
-    are known, and what exceeds them is the artefact's (spiked covariance [2]_). A guess at how gain and lag vary
+    are known, and what exceeds them may be the artefact's (spiked covariance [2]_). A guess at how gain and lag vary
     counts as a few beats.
+
+    A rhythm of the brain exceeds them too, and what is taken for a component is missed in the noise, so that the next
+    beats would make more of it. Where it lies on the head tells them apart: the artefact's differences lie where the
+    artefact itself does, on maps whose course is the same from beat to beat (as in joint decorrelation [3]_). Only
+    there is anything looked for; a rhythm shares little of that.
 
     Parameters
     ----------
@@ -76,6 +84,7 @@ class PulseModel:
     ----------
     .. [1] Niazy, R. K. et al. (2005). NeuroImage 28, 720-737. doi:10.1016/j.neuroimage.2005.06.067
     .. [2] Baik, J., Silverstein, J. W. (2006). J. Multivariate Analysis 97, 1382-1408. doi:10.1016/j.jmva.2005.08.003
+    .. [3] de Cheveigné, A., Parra, L. C. (2014). NeuroImage 98, 487-505. doi:10.1016/j.neuroimage.2014.05.068
     """
 
     def __init__(
@@ -152,63 +161,59 @@ class PulseModel:
             known_noise = timed.T @ timed / (n * rows)
         whitener = _whitener(known_noise)
         back = np.linalg.inv(whitener)
-        to_white, in_time = whitener.astype(np.float32), self._rows.astype(np.float32)
-        white: F32 = np.empty((n + 2, self.coarse.n * n_channels), np.float32)
         yield
+        common = self._rows @ course @ whitener
+        maps = mean_maps(common)
+        yield
+        to_white, to_maps, in_time = (m.astype(np.float32) for m in (whitener, maps, self._rows))
+        white: F32 = np.empty((n + 2, self.coarse.n, n_channels), np.float32)
         for part in [*blocks, slice(n, n + 2)]:
-            whole = (deviations[part].reshape(-1, n_channels) @ to_white).reshape(deviations[part].shape)
-            np.matmul(in_time, whole, out=white[part].reshape(whole.shape))
+            np.matmul(in_time, deviations[part] @ to_white, out=white[part])
             if part.start < n:
-                self._energy[part] = np.square(white[part]).sum(axis=1, dtype=np.float64)
+                self._energy[part] = np.square(white[part]).sum(axis=(1, 2), dtype=np.float64)
             yield
+        chosen = locked_maps((white[:n] @ to_maps).astype(np.float64) + known[:, :, None] * (common @ maps))
+        maps, to_maps = maps[:, chosen], to_maps[:, chosen]
         roots = np.sqrt(np.concatenate([weight, np.full(2, _PRIOR_BEATS)]))
-        total = float(roots @ roots)
-        width = n_channels * rows
-        gain_energy = float(white[n] @ white[n])
-        white *= roots[:, None].astype(np.float32)
-        # of symmetric matrices the lower half is looked at
-        gram = np.zeros((n + 2, n + 2))
-        for a in range(0, n + 2, 2 * _BLOCK):
-            b = min(a + 2 * _BLOCK, n + 2)
-            gram[a:b, :b] = white[a:b] @ white[:b].T
-            yield
-        past = np.linalg.eigvalsh(gram[:n, :n] / total)
-        noise = max(float(np.median(past)) * total / width, _TINY)
-        yield
+        total, counted = float(roots @ roots), float(weight.sum())
+        seen = (white @ to_maps).reshape(n + 2, -1).astype(np.float64) * roots[:, None]
+        noise = float(weight @ self._energy[:n])
+        if n_channels > len(chosen):
+            beside = noise - float(np.square(seen[:n]).sum())
+            noise = beside * n_channels / (n_channels - len(chosen))
         # a mean that is no more than the EEG's own is none
-        by_chance = noise * width / float(weight.sum())
-        ratio = gain_energy / (_GAIN_SD**2 * by_chance)
+        by_chance = noise / counted**2
+        ratio = float(np.square(white[n]).sum(dtype=np.float64)) / (_GAIN_SD**2 * max(by_chance, _TINY))
         present = min(1.0, max(0.0, ratio / _BY_CHANCE - 1.0))
-        shrink = present * (1.0 - 1.0 / max(ratio, 1.0))
-        gram[n:] *= shrink
-        gram[:, n:] *= shrink
-        deviations[n:] *= shrink
-        values, vectors = np.linalg.eigh(gram / total)
+        shares = present * (1.0 - 1.0 / max(ratio, 1.0))
+        seen[n:] *= shares
+        yield
+        values, vectors = np.linalg.eigh(seen @ seen.T / total)
         k = min(self._n_components, n)
         values, vectors = np.maximum(values[::-1][:k], _TINY), vectors[:, ::-1][:, :k]
-        spread = present * noise * _artefact_part(values / noise, width / total)
+        spread = present * _artefact_part(values, len(chosen) * rows / total)
         yield
         # what the components leave of the past beats is the noise that the next ones are found in
-        common = vectors[:n].T.astype(np.float32) @ white[:n]
-        shares = (vectors[:n] * (spread / values)).astype(np.float32)
+        found = vectors.T @ seen
+        taken = ((vectors[:n] * (spread / values)) @ found).reshape(n, -1, len(chosen)).astype(np.float32)
+        size = roots[:n, None, None].astype(np.float32)
         now = np.zeros((n_channels, n_channels))
         yield
         for part in blocks:
-            timed = (white[part] - shares[part] @ common).reshape(-1, n_channels)
+            # in double precision, so that a channel far larger than the others leaves theirs positive
+            timed = (white[part] * size[part] - taken[part] @ to_maps.T).reshape(-1, n_channels).astype(np.float64)
             now += timed.T @ timed
             yield
-        self._noise = back.T @ (now / (float(weight.sum()) * rows)) @ back
-        mix = (vectors * np.sqrt(spread / (values * total))).T * roots
-        components = np.zeros((self.coarse.rows, self._n_components, n_channels))
-        components[self.coarse.inner, :k] = np.tensordot(mix, deviations, 1).transpose(1, 0, 2)
-        yield
-        whitener /= np.sqrt(noise)
+        self._noise = back.T @ (now / (counted * rows)) @ back
+        whitened = np.zeros((self.coarse.rows, self._n_components, n_channels))
+        inner = (found * np.sqrt(spread / (values * total))[:, None]).reshape(k, self.coarse.n, -1)
+        whitened[self.coarse.inner, :k] = (np.linalg.solve(self._rows, inner) @ maps.T).transpose(1, 0, 2)
         padded = np.zeros((self.fine.rows, n_channels))
-        padded[self.fine.inner] = shrink * mean
+        padded[self.fine.inner] = shares * mean
         self.shape = PulseShape(
             mean=padded,
-            components=components.reshape(self.coarse.rows, -1),
-            whitened=(components @ whitener).reshape(self.coarse.rows, -1),
+            components=(whitened @ back).reshape(self.coarse.rows, -1),
+            whitened=whitened.reshape(self.coarse.rows, -1),
             whitener=np.ascontiguousarray(whitener),
         )
 
@@ -251,8 +256,9 @@ def _mean(values: F64, known: F64, weight: F64) -> F64:
 
 def _whitener(noise: F64) -> F64:
     """Give W with ``W.T @ noise @ W`` = 1; a channel that is silent or like others is not trusted the more for it."""
-    typical = float(np.median(np.diagonal(noise)))
-    root = np.linalg.cholesky(noise + (0.02 * typical + _TINY) * np.eye(len(noise)))
+    sizes = np.diagonal(noise)
+    least = 0.02 * float(np.median(sizes)) + _ROUNDED * float(sizes.max()) + _TINY
+    root = np.linalg.cholesky(noise + least * np.eye(len(noise)))
     return cast("F64", np.linalg.inv(root).T)
 
 
