@@ -69,7 +69,7 @@ class RunMaker:
             settings.sfreq,
             channel_infos(settings.n_channels),
             gaps.cut(self._blocks(body, artefact, n_samples)),
-            _markers(settings, timing, gaps, n_samples),
+            _markers(settings, plan, timing, gaps, n_samples),
             settings.resolution_v,
         )
         write_sidecars(folder, plan, timing)
@@ -129,8 +129,13 @@ def slice_order(settings: SimulationSettings) -> tuple[float, ...]:
     return tuple(place[z % shots] * settings.tr_s / shots for z in range(settings.grid[2]))
 
 
-def _markers(settings: SimulationSettings, timing: RunTiming, gaps: Gaps, n_samples: int) -> list[FileMarker]:
+def _markers(
+    settings: SimulationSettings, plan: RunPlan, timing: RunTiming, gaps: Gaps, n_samples: int
+) -> list[FileMarker]:
     events = [("Response", label, sample) for sample, label in timing.pulses]
+    # as the computer that shows the task sends them
+    begun = [(block.label, round(block.onset_s * settings.sfreq)) for block in plan.blocks]
+    events += [("Stimulus", label, sample) for label, sample in begun if sample < n_samples]
     if settings.clocks_agree:
         # the amplifier tells every two seconds that it hears the scanner's clock
         step = round(_SYNC_S * settings.sfreq)
