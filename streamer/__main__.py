@@ -24,6 +24,7 @@ VERBS = (
     "run",
     "rig",
     "replay",
+    "messages",
     "report",
     "simulate",
     "calibrate",

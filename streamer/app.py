@@ -13,38 +13,40 @@ import gc
 import json
 import logging
 import math
-import os
 import shutil
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from streamer import wire
 from streamer.acquire.lsl import EegDescription, LslEegSource, LslMarkerSource
 from streamer.acquire.rda import RdaSource
 from streamer.acquire.recorded_events import HEARTBEAT_S, SILENT_S
+from streamer.announcing import announce
 from streamer.bold_inputs import keep_inputs
 from streamer.bold_process import BoldProcess
 from streamer.calibration import copy_session_card, save_calibration
-from streamer.clean.eeg.channels.interpolate_channels import ChannelInterpolation
 from streamer.clock import LiveClock, wall_time_stamp
-from streamer.compose import CALIBRATION, Parts, compose, make_about, make_eeg_core, make_header, with_score
+from streamer.compose import (
+    CALIBRATION,
+    Parts,
+    compose,
+    make_eeg_core,
+    make_header,
+    with_score,
+)
 from streamer.config import Config
 from streamer.contracts import Source
 from streamer.emit.gate import Gate
 from streamer.emit.map_files import write_maps
 from streamer.emit.mqtt import MqttSink
-from streamer.emit.public_config import public_config
 from streamer.emit.quality import QUALITY
 from streamer.emit.recorder import Recorder
 from streamer.errors import UsageError
-from streamer.formats.montage import electrode_positions
 from streamer.live_summary import summarise
 from streamer.loop import Loop
 from streamer.messages import Event, Marker, SessionTime, SourceState, Tick
 from streamer.meter import Meter
-from streamer.operators import Operators
+from streamer.operators import Operators, watch_signals
 from streamer.outputs import Outputs, open_outputs
 from streamer.publishing import publishing
 from streamer.session_log import MachineLock, close_log, open_log
@@ -134,13 +136,15 @@ class _Session:
         self.first: SessionTime | None = None
         self.last: SessionTime | None = None
         self._markers: LslMarkerSource | None = None
-        self._operators = Operators(folder, self.clock, options.say)
+        self._operators = Operators(folder, self.clock, options.say, self.stop.set)
+        self._mqtt: MqttSink | None = None
+        self._worker: BoldProcess | None = None
         self._outputs: Outputs | None = None
         self._waiting: Callable[[str], None] = options.say
 
     async def run(self) -> RunSummary:
         async with contextlib.AsyncExitStack() as stack:
-            self._watch_signals(stack)
+            watch_signals(stack, self.stop.set)
             mqtt = await stack.enter_async_context(
                 publishing(
                     self.config.mqtt,
@@ -150,8 +154,12 @@ class _Session:
                     folder=self.folder,
                     blinded=self.config.sham.blinded,
                     on_command=self._operators.take,
+                    volume_label=self.config.clean.triggers.label,
                 )
             )
+            self._mqtt = mqtt
+            told = {"session": self.name, "folder": str(self.folder), "broker": mqtt.url}
+            self.options.announce({"event": "starting", **told})
             sources, eeg = await self._open_sources(stack, mqtt)
             if eeg is None and self.config.eeg.enabled:
                 self.notes.append("stopped before the EEG stream was found")
@@ -169,19 +177,11 @@ class _Session:
             self._outputs = outputs
             self._operators.begin(gate, outputs.watchdog)
             loop = Loop(core, self.clock, gate, [mqtt, *outputs.sinks], recorder, self.meter)
-            shown = ChannelInterpolation(electrode_positions([c.name for c in core.lane.channels]))
-            mqtt.publish_about(make_about(self.parts, self.name, core), shown)
-            mqtt.publish_config(
-                wire.ConfigMessage(session=self.name, sha256=self.config.sha256(), settings=public_config(self.config))
-            )
-            if self.parts.card is not None:
-                card = self.parts.card
-                mqtt.publish_card(wire.from_card(self.name, card.card.model_dump(mode="json"), card.sha256))
+            announce(mqtt, self.parts, self.name, core, channels)
             stack.push_async_callback(self._operators.close)
             self.options.say(f"running: session {self.name}, results in {self.folder}, broker {mqtt.url}")
             if self.parts.sham is not None and math.isfinite(self.parts.sham.length_s):
                 self.options.say(f"blinded: feedback for {self.parts.sham.length_s:.0f} s, as long as the record")
-            told = {"session": self.name, "folder": str(self.folder), "broker": mqtt.url}
             self.options.announce({"event": "running", **told})
             # start-up leaves millions of objects that no later collection needs to visit
             gc.collect()
@@ -227,20 +227,6 @@ class _Session:
         self.options.say(text)
         log.warning("%s", text)
 
-    def _watch_signals(self, stack: contextlib.AsyncExitStack) -> None:
-        loop = asyncio.get_running_loop()
-
-        def stop() -> None:
-            if self.stop.is_set():
-                # a second signal forces: give the terminal back at once
-                os._exit(130)
-            self.stop.set()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(NotImplementedError, ValueError):
-                loop.add_signal_handler(number, stop)
-                stack.callback(loop.remove_signal_handler, number)
-
     async def _open_sources(
         self, stack: contextlib.AsyncExitStack, mqtt: MqttSink
     ) -> tuple[list[Source], EegDescription | None]:
@@ -254,7 +240,9 @@ class _Session:
 
         if self.config.bold.enabled:
             c = self.config.bold
-            worker = BoldProcess(self.parts.bold, c.directory, c.export, self.clock, c.push)
+            on_view = mqtt.put_view if self.config.mqtt.preview_volumes else None
+            worker = BoldProcess(self.parts.bold, c.directory, c.export, self.clock, c.push, on_view=on_view)
+            self._worker = worker
             # called after the worker has ended, which hands its maps over
             stack.callback(self._keep_maps, worker)
             stack.push_async_callback(worker.close)
@@ -329,7 +317,10 @@ class _Session:
         now = self.clock.now()
         self.first = self.first if self.first is not None else now
         self.last = now
-        loop.handle(replace(event, received=now))
+        event = replace(event, received=now)
+        loop.handle(event)
+        if self._mqtt is not None:
+            self._mqtt.see(event)
         if isinstance(event, Marker) and self._outputs is not None and self._outputs.clean is not None:
             self._outputs.clean.mark(event)
         if self.options.duration_s is not None and now - self.first >= self.options.duration_s:
@@ -356,11 +347,19 @@ class _Session:
 
     async def _tell_health(self, loop: Loop, mqtt: MqttSink, recorder: Recorder | None) -> None:
         state = None
+        told = 0
         while True:
+            if self._worker is not None:
+                spans = list(zip(self._worker.timings, self._worker.totals, strict=True))
+                for lane, total in spans[told:]:
+                    self.meter.add("clean_bold", lane)
+                    self.meter.add("volume", total)
+                told = len(spans)
             queues = {"events": self.queue.qsize(), "mqtt": mqtt.depth}
+            sizes = {"events": QUEUE_EVENTS, "mqtt": self.config.mqtt.queue_size}
             notes = [*self.notes, *loop.core.timing_alarms(), *loop.core.notes, *loop.core.lane.quality.notes]
             if recorder is not None:
-                queues["recorder"] = recorder.depth
+                queues["recorder"], sizes["recorder"] = recorder.depth, recorder.capacity
                 loop.recording_failed = recorder.failed is not None
                 notes += [] if recorder.failed is None else [f"recording: {recorder.failed}"]
             notes += [] if not mqtt.problem else [f"broker: {mqtt.problem}"]
@@ -368,7 +367,7 @@ class _Session:
             notes += [] if self._outputs is None else self._outputs.problems
             if mqtt.refused_commands:
                 notes.append(f"commands over MQTT that were refused: {mqtt.refused_commands}")
-            health = loop.health(queues, tuple(notes))
+            health = loop.health(queues, tuple(notes), sizes, armed=loop.gate.armed)
             mqtt.put(health)
             if health.state is not state:
                 state = health.state

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from streamer.clean.bold.lane import BoldLane, BoldLaneSettings
 from streamer.errors import FormatError
 from streamer.formats.nifti import LabelImage
-from streamer.messages import F64, Array, Event, Output, Volume
+from streamer.messages import F64, Array, Event, Output, Volume, VolumeView
 
 
 class BoldCore:
@@ -44,6 +46,10 @@ class BoldCore:
             self.reasons.append(str(error))
             return []
 
+    def view(self) -> VolumeView | None:
+        """Give the newest volume as it is looked at; None before there is one, or where that is switched off."""
+        return self.lane.view()
+
 
 @dataclass(frozen=True)
 class BoldSetup:
@@ -60,6 +66,21 @@ class BoldSetup:
     def regions(self) -> tuple[str, ...]:
         """Names of the regions, in order."""
         return self.labels.names if self.labels is not None else ("brain",)
+
+    def region_centres(self) -> list[tuple[float, float, float] | None]:
+        """Give the centre of mass of each region, RAS+ mm in the reference's space; None for one without a voxel.
+
+        It is None, too, for the whole brain, which counts as the one region where there are no labels.
+        """
+        labels = self.labels
+        if labels is None:
+            return [None]
+        index = np.nonzero(labels.data)
+        number = labels.data[index].astype(np.int64) - 1
+        held = np.bincount(number, minlength=len(labels.names))
+        sums = [np.bincount(number, weights=axis, minlength=len(labels.names)) for axis in index]
+        centres = labels.affine @ np.vstack([np.array(sums) / np.maximum(held, 1), np.ones(len(held))])
+        return [(float(x), float(y), float(z)) if n else None for (x, y, z, _), n in zip(centres.T, held, strict=True)]
 
     def core(self) -> BoldCore:
         """Make the core."""

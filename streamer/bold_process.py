@@ -1,12 +1,16 @@
-"""The BOLD worker: volumes from files and from the network, read and cleaned in a process of its own.
+"""The BOLD worker as a source: volumes and what was made of them, from a process of its own.
 
-Python work beside the EEG lane would cost that lane milliseconds, so the DICOM parse and ``BoldCore`` live here. A pipe
-carries raw volumes and BOLD frames to the loop, which stamps, numbers and logs both: the worker's own timing never
-enters a result. The worker is spawned, never forked, and ends with its parent: the pipe's end tells it.
+Python work beside the EEG lane would cost that lane milliseconds, so the DICOM parse and ``BoldCore`` live there
+(:mod:`streamer.bold_worker`). A pipe carries raw volumes and BOLD frames to the loop, which stamps, numbers and logs
+both: the worker's own timing never enters a result. The worker is spawned, never forked, and ends with its parent: the
+pipe's end tells it.
 
 A worker that is killed is started again. The new one begins its baseline and its model anew, but measures motion
 against the same reference; it says so by a ``SourceState`` ``back``, at which a replay of the log begins anew, too. The
 reference is kept if a frame had come of it: that, too, stands in the log.
+
+What volumes look like goes to whoever asked, and to no log. The loop asks for one view at a time, and the worker sends
+it when the frames are sent and no volume waits: neither a slow pipe nor a slow looker piles views up.
 """
 
 from __future__ import annotations
@@ -15,25 +19,22 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
-import signal
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import numpy as np
-
-from streamer.acquire.dicom_push import DicomPushSettings, DicomReceiver
-from streamer.acquire.export_intake import Arrival, FileProblem
-from streamer.acquire.scanner_export import ExportDirectory, ExportSettings
-from streamer.bold_core import BoldCore, BoldSetup
+from streamer.acquire.dicom_push import DicomPushSettings
+from streamer.acquire.scanner_export import ExportSettings
+from streamer.bold_core import BoldSetup
+from streamer.bold_worker import LOOK, STOP, Reference, WorkerReport, WorkerTask, work
 from streamer.clock import Clock, stopwatch
 from streamer.errors import SourceError
-from streamer.messages import F64, Array, BoldFrame, RunMaps, SessionTime, SourceState, Volume
+from streamer.messages import BoldFrame, RunMaps, SourceState, Volume, VolumeView
 
 RESTART_S = 10.0
 _ONE_THREAD = (
@@ -43,40 +44,6 @@ _ONE_THREAD = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
-
-
-@dataclass(frozen=True)
-class WorkerReport:
-    """What the worker says besides events."""
-
-    kind: str
-    """``timing``, ``problem``, ``lost``, ``refused`` or ``counts``."""
-    text: str = ""
-    seconds: float = 0.0
-    """From the volume to its frame: the lane alone."""
-    total: float = 0.0
-    """From the look that found the last of its files complete to its frame."""
-    counts: dict[str, int] = field(default_factory=dict[str, int])
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """What motion is measured against; goes to the parent before the first frame that was measured."""
-
-    data: Array
-    affine: F64
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What a worker starts with."""
-
-    setup: BoldSetup
-    directory: Path
-    export: ExportSettings
-    push: DicomPushSettings
-    seen: frozenset[tuple[str, int]] = frozenset()
-    newest: Volume | None = None
 
 
 class BoldProcess:
@@ -93,6 +60,8 @@ class BoldProcess:
         Receive pushed objects, too.
     restart_s : float
         A worker that was killed is started again, at most once in so long, s.
+    on_view : callable, optional
+        Takes what the newest volume looks like, while the source is iterated; without it no view is made.
     """
 
     name = "bold"
@@ -105,10 +74,12 @@ class BoldProcess:
         clock: Clock,
         push: DicomPushSettings | None = None,
         restart_s: float = RESTART_S,
+        on_view: Callable[[VolumeView], None] | None = None,
     ) -> None:
         self._clock = clock
-        self._task = _Task(setup, directory, export, push or DicomPushSettings())
+        self._task = WorkerTask(setup, directory, export, push or DicomPushSettings())
         self._restart_s = restart_s
+        self._on_view = on_view
         self._conn: Connection | None = None
         self._process: BaseProcess | None = None
         self._items: asyncio.Queue[object] = asyncio.Queue()
@@ -118,7 +89,7 @@ class BoldProcess:
         self._seen: set[tuple[str, int]] = set()
         self._newest: Volume | None = None
         self._in_work: Volume | None = None
-        self._reference: _Reference | None = None
+        self._reference: Reference | None = None
         self._before: Counter[str] = Counter()
         self.maps: RunMaps | None = None
         """Maps of the runs, after ``close``; None where there are none."""
@@ -155,7 +126,7 @@ class BoldProcess:
     async def _start(self) -> object:
         context = multiprocessing.get_context("spawn")
         self._conn, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, self._task), daemon=True)
+        self._process = context.Process(target=work, args=(theirs, self._task), daemon=True)
         self._started = stopwatch()
         with _one_thread():
             self._process.start()
@@ -164,10 +135,18 @@ class BoldProcess:
             target=_read, args=(self._conn, asyncio.get_running_loop(), self._items), name="bold-pipe", daemon=True
         )
         self._thread.start()
+        self._ask()
         return await self._items.get()
 
+    def _ask(self) -> None:
+        # for one view, of the next volume or a later one
+        if self._on_view is not None and self._conn is not None:
+            # a worker that died is told of by its pipe's end
+            with contextlib.suppress(OSError):
+                self._conn.send(LOOK)
+
     async def __aiter__(self) -> AsyncIterator[Volume | BoldFrame | SourceState]:
-        reference: _Reference | None = None
+        reference: Reference | None = None
         while True:
             item = await self._items.get()
             match item:
@@ -177,10 +156,14 @@ class BoldProcess:
                     elif isinstance(item, BoldFrame):
                         self._reference = self._reference or reference
                     yield replace(item, received=self._clock.now())
-                case _Reference():
+                case Reference():
                     reference = item
                 case RunMaps():
                     self.maps = item
+                case VolumeView():
+                    if self._on_view is not None:
+                        self._on_view(replace(item, received=self._clock.now()))
+                    self._ask()
                 case WorkerReport():
                     self._take(item)
                 case None:
@@ -273,7 +256,7 @@ class BoldProcess:
         self._closing.set()
         if self._conn is not None:
             with contextlib.suppress(OSError):
-                self._conn.send("stop")
+                self._conn.send(STOP)
         await self._end()
         while not self._items.empty():
             item = self._items.get_nowait()
@@ -313,78 +296,3 @@ def _read(conn: Connection, loop: asyncio.AbstractEventLoop, items: asyncio.Queu
             hand_over(conn.recv())
     except (EOFError, OSError):
         hand_over(None)
-
-
-def _work(conn: Connection, task: _Task) -> None:
-    # Ctrl-C reaches the whole process group: the parent decides when this process ends
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(5)
-    core = task.setup.core()
-    core.lane.warm_up()
-    intake = task.export.intake(stopwatch)
-    intake.resume(task.seen, task.newest)
-    watched = ExportDirectory(task.directory, task.export, stopwatch, intake)
-    wake = threading.Event()
-    receiver = DicomReceiver(task.push, intake, wake) if task.push.enabled else None
-    try:
-        if receiver is not None:
-            receiver.open()
-        conn.send("ready")
-        _follow(conn, core, watched, receiver, wake)
-    except SourceError as error:
-        conn.send(WorkerReport("refused", str(error)))
-    except (EOFError, BrokenPipeError):
-        return
-    finally:
-        watched.close()
-        if receiver is not None:
-            receiver.close()
-
-
-def _follow(
-    conn: Connection, core: BoldCore, watched: ExportDirectory, receiver: DicomReceiver | None, wake: threading.Event
-) -> None:
-    told: dict[str, int] = {}
-    given = core.lane.reference
-    poll_s = watched.settings.poll_s
-    while not conn.poll(0):
-        started = stopwatch()
-        items = watched.poll()
-        if receiver is not None:
-            items += receiver.poll()
-        for item in items:
-            given = _handle(conn, core, item, given, started)
-        if told != watched.counts:
-            told = dict(watched.counts)
-            conn.send(WorkerReport("counts", counts=told))
-        watched.wait(max(0.001, poll_s - (stopwatch() - started)), wake)
-        wake.clear()
-    conn.recv()
-    if core.lane.settings.maps.enabled:
-        conn.send(core.lane.maps)
-
-
-def _handle(
-    conn: Connection, core: BoldCore, item: Arrival, given: tuple[Array, F64] | None, looked: float
-) -> tuple[Array, F64] | None:
-    # gives the reference that the parent has
-    if isinstance(item, FileProblem):
-        conn.send(WorkerReport("lost" if item.lost else "problem", str(item)))
-        return given
-    item = replace(item, received=SessionTime(np.nan))
-    conn.send(item)
-    if isinstance(item, SourceState):
-        return given
-    started = stopwatch()
-    refused = core.refused
-    outputs = core.feed(item)
-    cleaned = stopwatch()
-    if given is None and (given := core.lane.reference) is not None:
-        conn.send(_Reference(*given))
-    for output in outputs:
-        conn.send(output)
-    conn.send(WorkerReport("timing", seconds=cleaned - started, total=stopwatch() - looked))
-    if core.refused > refused:
-        conn.send(WorkerReport("lost", core.reasons[-1]))
-    return given

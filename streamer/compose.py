@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+
 from streamer import __version__, wire
 from streamer.bold_core import BoldSetup
 from streamer.bold_inputs import make_setup, with_task
@@ -22,8 +24,10 @@ from streamer.decode.load_model import load_model
 from streamer.decode.model import Model
 from streamer.decode.score_card import NAME
 from streamer.decode.sham import BlindFeedback
+from streamer.emit.raw_preview import RawPreview
 from streamer.engine import EegCore
 from streamer.errors import ModelError, UsageError
+from streamer.formats.montage import electrode_positions
 from streamer.formats.nifti import LabelImage
 from streamer.messages import ChannelInfo, SessionHeader
 from streamer.probe import Probe
@@ -252,10 +256,12 @@ def versions() -> dict[str, str]:
 def make_about(parts: Parts, session: str, core: EegCore) -> wire.About:
     """Say what a session consists of, for those who listen."""
     card, decision = parts.card, parts.config.decision
+    names = [c.name for c in core.lane.channels]
+    places = [p.tolist() if np.isfinite(p).all() else None for p in electrode_positions(names)]
     return wire.About(
         session=session,
         eeg_sfreq=core.lane.sfreq_out,
-        channels=[wire.ChannelEntry(c.name, c.kind) for c in core.lane.channels],
+        channels=[wire.ChannelEntry(c.name, c.kind, p) for c, p in zip(core.lane.channels, places, strict=True)],
         regions=list(parts.regions),
         classes=list(card.card.classes) if card is not None else [],
         model=f"{card.card.name}@{card.sha256[:12]}" if card is not None else "none",
@@ -265,7 +271,27 @@ def make_about(parts: Parts, session: str, core: EegCore) -> wire.About:
         pulse=parts.config.clean.eeg.pulse.mode,
         eeg_delay_s=core.lane.delay_s,
         eeg_hold_s=core.lane.hold_s,
+        regions_mm=[None if c is None else list(c) for c in parts.bold.region_centres()],
     )
+
+
+def make_raw_preview(parts: Parts, core: EegCore, channels: tuple[ChannelInfo, ...]) -> RawPreview | None:
+    """Make what thins out the EEG as it came, for looking at; None for a session without EEG.
+
+    Parameters
+    ----------
+    parts : Parts
+    core : EegCore
+        Takes every chunk before the preview does.
+    channels : tuple of ChannelInfo
+        Of the incoming EEG.
+    """
+    if not channels:
+        return None
+    lane = core.lane
+    sfreq = lane.factor * lane.sfreq_out
+    span_s = parts.config.mqtt.preview_s
+    return RawPreview(core.timeline.samples, sfreq, lane.factor, channels, lane.delay_s, span_s)
 
 
 def make_header(parts: Parts, session: str, sfreq: float | None, channels: tuple[ChannelInfo, ...]) -> SessionHeader:

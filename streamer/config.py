@@ -252,7 +252,7 @@ class Config(Settings):
 
     def preprocessing_digest(self) -> str:
         """Digest of all that shapes windows: a calibration serves the very settings that it was made with."""
-        return self._digest(lambda name: name not in {"quality", "maps"})
+        return self._digest(lambda name: name not in {"quality", "maps", "view"})
 
     def model_digest(self) -> str:
         """Digest of what a model's inputs mean: band, rate, reference, features, windows, how region signals are made.

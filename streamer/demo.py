@@ -37,6 +37,8 @@ PICTURE_S = 2.0
 """Before the end of the live part: when the dashboard's picture is taken, s."""
 NO_GRAPHICS = 3
 """Exit code of a dashboard that finds no graphics libraries."""
+TEXT_ALONE = "-T 'eegfmri/+/preview/#'"
+"""Keeps off a terminal what is no text."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def _live(settings: DemoSettings, task: Path, result: DemoResult, say: Callable[
         running = run.wait_for(lambda m: m.get("event") == "running", 60.0)
         broker = str(running["broker"])
         port = broker.rsplit(":", 1)[-1]
-        say(f"live for {settings.live_s:.0f} s; watch it with: mosquitto_sub -p {port} -t 'eegfmri/#' -v")
+        say(f"live for {settings.live_s:.0f} s; watch it with: mosquitto_sub -p {port} -t 'eegfmri/#' {TEXT_ALONE} -v")
         picture = out / "dashboard.png"
         window = None if settings.headless else _window_kind()
         arguments = ["--broker", broker, "--session", "live", "--screenshot", str(picture)]

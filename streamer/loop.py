@@ -5,7 +5,7 @@ Feed order is the truth: an event is numbered and given to the recorder before a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -189,16 +189,36 @@ class Loop:
             found.update({f"{sink.name}_{k}": v for k, v in sink.losses().items()})
         return found
 
-    def health(self, queues: dict[str, int], notes: tuple[str, ...] = ()) -> Health:
-        """Sum up how the loop is."""
+    def health(
+        self,
+        queues: Mapping[str, int],
+        notes: tuple[str, ...] = (),
+        sizes: Mapping[str, int] | None = None,
+        *,
+        armed: bool | None = None,
+    ) -> Health:
+        """Sum up how the loop is.
+
+        Parameters
+        ----------
+        queues : mapping
+            Depth by name.
+        notes : tuple of str
+        sizes : mapping, optional
+            What each queue holds at most.
+        armed : bool, optional
+            Whether triggers may leave; None where none does.
+        """
         return Health(
             state=self.core.state,
             at=self.clock.now(),
             counts=dict(self.meter.counts),
             losses=self.losses(),
             latency_ms=self.meter.latency_ms(),
-            queues=queues,
+            queues=dict(queues),
             flags=self.flags | (Flag.RECORDING_LOST if self.recording_failed else Flag.NONE),
             notes=notes,
             eeg=self.core.lane.quality.overall(),
+            armed=armed,
+            queue_sizes={} if sizes is None else dict(sizes),
         )

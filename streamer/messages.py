@@ -163,7 +163,7 @@ class Command:
     """An operator's command."""
 
     action: str
-    """``arm``, ``stop``, ``annotate`` or ``recentre``; in a log also ``refused``, the gate's own."""
+    """``arm``, ``stop``, ``annotate``, ``recentre`` or ``end``; in a log also ``refused``, the gate's own."""
     text: str
     received: SessionTime
 
@@ -242,6 +242,21 @@ class BoldFrame:
     def after_onset_s(self) -> float:
         """What its values speak of, s after the onset of the volume."""
         return self.tr / 2 if self.at_s is None else self.at_s
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeView:
+    """A volume as it is looked at; neither an event nor an output: it is asked for, and nothing is decided by it."""
+
+    index: int
+    series: str
+    received: SessionTime
+    affine: F64
+    """Voxel index to RAS+ mm of the motion reference, shape (4, 4)."""
+    mean: F32
+    """Mean intensity after motion correction, shape (x, y, z)."""
+    maps: Mapping[str, tuple[F32, str]]
+    """What the voxels do, by name: values of shape (x, y, z), NaN outside the head or unknown, and their unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,6 +440,10 @@ class Health:
     notes: tuple[str, ...] = ()
     eeg: Mapping[str, float] = field(default_factory=dict[str, float])
     """How clean the EEG is, overall: figures by name, NaN while not known."""
+    armed: bool | None = None
+    """Whether triggers may leave; None in a replay, where none does."""
+    queue_sizes: Mapping[str, int] = field(default_factory=dict[str, int])
+    """What each of ``queues`` holds at most."""
 
 
 Event = EegChunk | ClockOffset | SourceState | Tick | Command | Marker | Volume | BoldFrame

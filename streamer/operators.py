@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from streamer.messages import Command, Event
 
 STOP_FILE = "STOP"
 """A file of this name in the session's folder stops all triggers."""
+END = "end"
+"""Action that ends the session, as Ctrl-C does."""
 
 
 class Operators:
@@ -27,10 +32,13 @@ class Operators:
     clock : Clock
     say : callable
         Takes lines for the operator.
+    end : callable
+        Ends the session.
     """
 
-    def __init__(self, folder: Path, clock: Clock, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, clock: Clock, say: Callable[[str], None], end: Callable[[], None]) -> None:
         self._say = say
+        self._end = end
         self._gate: Gate | None = None
         self._stopped = False
         self._watchdog: Watchdog | None = None
@@ -50,6 +58,10 @@ class Operators:
     def take(self, command: Command) -> None:
         """Take a command that came over MQTT."""
         self._at_once(command)
+        if command.action == END and self._gate is None:
+            # while it waits for its sources there is no log yet
+            self._say(f"{command.action}: {command.text}")
+            self._end()
         self._over_mqtt.put(command)
 
     def start(self, queue: asyncio.Queue[Event]) -> set[asyncio.Task[None]]:
@@ -66,6 +78,9 @@ class Operators:
             self._at_once(command)
             self._say(f"{command.action}: {command.text}")
             await queue.put(command)
+            if command.action == END:
+                # it is in the queue, which is emptied at the end: it gets into the log
+                self._end()
 
     def _at_once(self, command: Command) -> None:
         # however many events wait; to arm may wait for its turn
@@ -75,3 +90,26 @@ class Operators:
                 self._gate.disarm(STOPPED)
             if self._watchdog is not None:
                 self._watchdog.look()
+
+
+def watch_signals(stack: contextlib.AsyncExitStack, end: Callable[[], None]) -> None:
+    """Let Ctrl-C and SIGTERM end the session, until the stack is closed; a second one gives the terminal back at once.
+
+    Parameters
+    ----------
+    stack : AsyncExitStack
+    end : callable
+        Ends the session.
+    """
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def stop() -> None:
+        end()
+        for number in numbers:
+            loop.add_signal_handler(number, os._exit, 130)
+
+    for number in numbers:
+        with contextlib.suppress(NotImplementedError, ValueError):
+            loop.add_signal_handler(number, stop)
+            stack.callback(loop.remove_signal_handler, number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shutil
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ FALLBACK = "mqtt://127.0.0.1:1883"
 LOOK_EVERY_S = 1.0
 KEPT = "broker"
 """Folder in the session's, where the embedded broker keeps what waits for its subscribers."""
+RUNNING = "running.json"
+"""In the session's folder: where it can be heard, for as long as it lasts."""
 
 
 @asynccontextmanager
@@ -34,6 +37,7 @@ async def publishing(
     folder: Path,
     blinded: bool = False,
     on_command: Callable[[Command], None] | None = None,
+    volume_label: str = "",
 ) -> AsyncGenerator[MqttSink]:
     """Give a sink that publishes until the block ends.
 
@@ -53,16 +57,24 @@ async def publishing(
         Feedback may be sham: what would tell it is not sent.
     on_command : callable, optional
         Takes commands that came in and were found in order.
+    volume_label : str
+        Label of the volume triggers, which are not sent as markers.
     """
     with command_key(settings.command_key_env, folder) as key:
         broker, url = await _find_broker(settings.broker, folder, note)
-        mqtt = MqttSink(settings, url, session, clock, blinded=blinded, on_command=on_command, key=key)
+        told = folder / RUNNING
+        with contextlib.suppress(OSError):
+            told.write_text(json.dumps({"session": session, "broker": url}) + "\n", encoding="utf-8")
+        mqtt = MqttSink(
+            settings, url, session, clock, blinded=blinded, on_command=on_command, key=key, volume_label=volume_label
+        )
         tasks = [asyncio.create_task(mqtt.run(), name="mqtt")]
         if broker is not None:
             tasks.append(asyncio.create_task(_keep(broker, note), name="broker"))
         try:
             yield mqtt
         finally:
+            told.unlink(missing_ok=True)
             await mqtt.close()
             for task in tasks:
                 task.cancel()

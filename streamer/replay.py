@@ -27,7 +27,7 @@ from typing import Any
 from streamer.acquire.recorded_events import Unreadable, recorded_events
 from streamer.acquire.recording import Recording
 from streamer.acquire.recordings import open_recording
-from streamer.bold_core import BoldCore
+from streamer.bold_core import BoldCore, BoldSetup
 from streamer.bold_inputs import kept_inputs
 from streamer.calibration import Calibration
 from streamer.clean.eeg.ocular import OcularFit
@@ -198,6 +198,7 @@ def prepare(
     speed: float | None = None,
     sinks: tuple[Sink, ...] = (),
     without_model: bool = False,
+    bold_core: Callable[[BoldSetup], BoldCore] = BoldCore,
 ) -> Replay:
     """Put the same loop together for a recording.
 
@@ -215,6 +216,8 @@ def prepare(
     without_model : bool
         When the card that ships does not fit the recording, go on without a model and say so in ``notes``, rather than
         refuse.
+    bold_core : callable
+        Makes the BOLD core.
 
     Raises
     ------
@@ -247,7 +250,7 @@ def prepare(
     )
     gate.arm()
     loop = Loop(core, clock, gate, sinks, None, meter)
-    bold = parts.bold.core()
+    bold = bold_core(parts.bold)
     unreadable = Unreadable()
     if origin.log is not None:
         events = log_events(origin.log, bold)

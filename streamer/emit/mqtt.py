@@ -1,7 +1,7 @@
 """Results over MQTT: what leaves the session for the dashboard and for anyone else who listens.
 
 ``put`` only queues; encoding and sending are done by ``run``. While the broker is away, results wait in the bounded
-queue, the oldest are dropped and counted, and triggers are the last to go.
+queue, the oldest are dropped and counted, previews first, and triggers are the last to go.
 """
 
 from __future__ import annotations
@@ -10,31 +10,20 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import get_args
 
 import aiomqtt
-import msgspec
 
 from streamer import wire
 from streamer.clock import Clock
 from streamer.emit.command_guard import CommandGuard
+from streamer.emit.message_stream import MessageStream
 from streamer.emit.mqtt_link import Link, LinkClient
-from streamer.emit.mqtt_messages import Making
-from streamer.emit.mqtt_quality import QualityNow
-from streamer.emit.mqtt_queue import Gathering, Item, Outbox, kind_of
+from streamer.emit.mqtt_messages import volume_preview
+from streamer.emit.mqtt_queue import Item, kind_of
 from streamer.emit.mqtt_settings import MqttSettings, parse_url
-from streamer.emit.preview import Fill
-from streamer.messages import (
-    BoldFrame,
-    CleanEeg,
-    Command,
-    Feature,
-    Health,
-    Output,
-    Prediction,
-    Score,
-    Trigger,
-    Veto,
-)
+from streamer.messages import Command, Trigger, VolumeView
+from streamer.wire.command import Action
 
 __all__ = ["MqttSettings", "MqttSink", "parse_url"]
 
@@ -44,7 +33,7 @@ _DRAIN_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-class MqttSink:
+class MqttSink(MessageStream):
     """Publishes a session's results, and hears the operator's commands.
 
     Parameters
@@ -57,19 +46,20 @@ class MqttSink:
     clock : Clock
         Tells what has expired.
     blinded : bool
-        A session with sham: predictions, features and region signals, which would tell the true score, are not sent.
+        A session with sham: predictions, features, region signals and maps, which would tell the true score, are not
+        sent.
     on_command : callable, optional
         Takes every command that counts, at once, in the loop's thread; None hears none.
     key : bytes, optional
         What commands other than stop are signed with; None takes none of them.
+    volume_label : str
+        Label of the volume triggers, which are not sent as markers.
 
     Raises
     ------
     UsageError
         A certificate cannot be read, or the password's variable is not set.
     """
-
-    name = "mqtt"
 
     def __init__(
         self,
@@ -81,34 +71,33 @@ class MqttSink:
         blinded: bool = False,
         on_command: Callable[[Command], None] | None = None,
         key: bytes | None = None,
+        volume_label: str = "",
     ) -> None:
+        heard = on_command is not None and settings.commands
+        taken = () if not heard else ("stop",) if key is None else get_args(Action)
+        self._wake = asyncio.Event()
+        super().__init__(
+            session,
+            settings,
+            blinded=blinded,
+            volume_label=volume_label,
+            commands=taken,
+            size=settings.queue_size,
+            wake=self._wake.set,
+        )
         self.url = url
         self.problem: str | None = None
         """Why there is no connection; None while there is one."""
-        self._session = session
         self._clock = clock
-        self._blinded = blinded
-        self._on_command = on_command if settings.commands else None
-        self._previews = settings.preview != "none"
-        self._outbox = Outbox(settings.queue_size)
-        self._gathering = Gathering(settings.preview_s, self._queue)
-        self._making = Making(
-            session,
-            settings.prediction_ttl_s,
-            self._outbox.lost,
-            binary=settings.preview == "binary",
-            blinded=blinded,
-        )
-        self._quality = QualityNow()
+        self._on_command = on_command if heard else None
         self._guard = CommandGuard(session, key, clock.now())
         self._link = Link(settings, url, session, self._offline("connection lost"))
-        online = wire.Status(session=session, online=True, state="STARTING")
-        self._retained: dict[str, wire.Message] = {"status": online}
-        self._unsent = set(self._retained)
-        self._wake = asyncio.Event()
         self._closing = False
         self._connected = False
         self._task: asyncio.Task[None] | None = None
+        self._shows_volumes = settings.preview_volumes
+        self._view: VolumeView | None = None
+        self._viewing: asyncio.Task[None] | None = None
 
     @property
     def connected(self) -> bool:
@@ -123,65 +112,22 @@ class MqttSink:
     @property
     def depth(self) -> int:
         """Messages that wait to be sent."""
-        return len(self._outbox)
+        return len(self.outbox)
 
     @property
     def refused_commands(self) -> Mapping[str, int]:
         """Commands refused so far, by reason."""
         return dict(self._guard.refused)
 
-    def put(self, item: Output | Health) -> None:
-        """Queue one result; cheap. Windows are not published, nor are triggers that aim at a phase."""
-        match item:
-            case CleanEeg():
-                self._quality.take(item)
-                if self._previews:
-                    self._gathering.add(item)
-            case Prediction() | Feature():
-                if not self._blinded:
-                    self._queue(item)
-            case BoldFrame():
-                self._quality.take(item)
-                self._queue(item)
-            case Health():
-                self._queue(item)
-                about = self._retained.get("about")
-                self._queue(self._quality.message(item, about if isinstance(about, wire.About) else None))
-            case Trigger(source="phase"):
-                # milliseconds count: what a broker delays would fire at another phase
-                pass
-            case Trigger() | Score() | Veto():
-                self._queue(item)
-            case _:
-                pass
-
-    def publish_about(self, about: wire.About, fill: Fill | None = None) -> None:
-        """Say what the session consists of; kept by the broker, and said again after every reconnection.
-
-        ``fill`` fills bad channels in where EEG is previewed.
-        """
-        self._making.fill = fill
-        self._making.sfreq = about.eeg_sfreq
-        self._retain("about", msgspec.structs.replace(about, blinded=self._blinded))
-
-    def publish_card(self, card: wire.CardMessage) -> None:
-        """Say which model is asked; kept and said again like ``about``."""
-        self._retain("card", card)
-
-    def publish_config(self, config: wire.ConfigMessage) -> None:
-        """Say what the session is set to; kept and said again like ``about``."""
-        self._retain("config", config)
-
-    def publish_status(self, state: str, detail: str = "") -> None:
-        """Say how the session is; kept by the broker, and said again after every reconnection."""
-        self._retain("status", wire.Status(session=self._session, online=True, state=state, detail=detail))
-
-    def losses(self) -> dict[str, int]:
-        """Messages dropped so far, by kind.
-
-        ``..._expired`` came too late, ``..._refused`` the broker did not take, ``..._failed`` could not be made.
-        """
-        return dict(self._outbox.lost)
+    def put_view(self, view: VolumeView) -> None:
+        """Show a volume, as soon as it is encoded in another thread; a newer one takes the place of one that waits."""
+        if not self._shows_volumes or self._closing:
+            return
+        if self._view is not None:
+            self.outbox.lost["preview_volume"] += 1
+        self._view = view
+        if self._viewing is None:
+            self._viewing = asyncio.create_task(self._encode_views(), name="volumes")
 
     async def run(self) -> None:
         """Connect, send, and connect again whenever the broker was lost, until ``close``."""
@@ -193,7 +139,7 @@ class MqttSink:
                 await self._link.settle()
                 async with self._link.client() as client:
                     self._connected, self.problem, wait = True, None, shortest
-                    self._unsent = set(self._retained)
+                    self.repeat()
                     _log.info("connected to the broker %s, MQTT %s", self.url, self.protocol)
                     await self._stay(client)
             except aiomqtt.MqttError as error:
@@ -211,26 +157,29 @@ class MqttSink:
 
     async def close(self) -> None:
         """Send what is queued, for 1 s at most, then say that the session is offline. May be called twice."""
-        self._gathering.flush()
+        self.flush()
         self._closing = True
         self._wake.set()
+        if self._viewing is not None:
+            await asyncio.wait({self._viewing})
         if self._task is not None and not self._task.done() and self._task is not asyncio.current_task():
             await asyncio.wait({self._task}, timeout=_DRAIN_S)
-            self._outbox.drop_all()
+            self.outbox.drop_all()
             self._wake.set()
             await asyncio.wait({self._task}, timeout=_DRAIN_S / 2)
             self._task.cancel()
             await asyncio.wait({self._task})
-        self._outbox.drop_all()
+        self.outbox.drop_all()
 
-    def _queue(self, item: Trigger | Item) -> None:
-        self._outbox.add(item)
-        self._wake.set()
-
-    def _retain(self, name: str, message: wire.Message) -> None:
-        self._retained[name] = message
-        self._unsent.add(name)
-        self._wake.set()
+    async def _encode_views(self) -> None:
+        while (view := self._view) is not None:
+            self._view = None
+            try:
+                self.add(await asyncio.to_thread(volume_preview, view, blinded=self._blinded))
+            except Exception:  # noqa: BLE001 - a picture less must not end the session, nor the pictures to come
+                self.outbox.lost["preview_volume_failed"] += 1
+                _log.exception("volume %d of series %s cannot be shown", view.index, view.series)
+        self._viewing = None
 
     def _offline(self, detail: str) -> bytes:
         return wire.encode(wire.Status(session=self._session, online=False, state="STOPPED", detail=detail))
@@ -278,12 +227,11 @@ class MqttSink:
 
     async def _send_all(self, client: LinkClient) -> None:
         while True:
-            while self._unsent:
-                name = self._unsent.pop()
-                await self._link.retain(client, name, wire.encode(self._retained[name]))
             # cleared before looking: what is put while sending wakes again
             self._wake.clear()
-            item = self._outbox.take()
+            while (kept := self.take_retained()) is not None:
+                await self._link.retain(client, kept.name, kept.payload)
+            item = self.outbox.take()
             if item is not None:
                 await self._send(client, item)
                 # what waited while the broker was away must not hold the loop up
@@ -291,15 +239,15 @@ class MqttSink:
             elif self._closing:
                 await self._link.retain(client, "status", self._offline("session closed"))
                 return
-            elif not self._unsent:
+            else:
                 await self._wake.wait()
 
     async def _send(self, client: LinkClient, item: Trigger | Item) -> None:
         now = self._clock.now()
         try:
-            message = self._making.make(item, now)
+            message = self.make(item, now)
         except Exception:
-            self._outbox.lost[f"{kind_of(item)}_failed"] += 1
+            self.outbox.lost[f"{kind_of(item)}_failed"] += 1
             raise
         if message is None:
             return
@@ -307,8 +255,8 @@ class MqttSink:
             refusal = await self._link.send(client, message, now)
         except (aiomqtt.MqttError, asyncio.CancelledError):
             # it may have arrived: consumers of triggers drop doubles by their id
-            self._outbox.put_back(item)
+            self.outbox.put_back(item)
             raise
         if refusal is not None:
-            self._outbox.lost[f"{kind_of(item)}_refused"] += 1
+            self.outbox.lost[f"{kind_of(item)}_refused"] += 1
             _log.warning("the broker refused a %s: %s", kind_of(item), refusal)

@@ -2,31 +2,60 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from dataclasses import dataclass
 
 from streamer import wire
-from streamer.emit.mqtt_queue import Item, kind_of
-from streamer.emit.preview import Fill, preview_bytes_of, preview_of
-from streamer.messages import BoldFrame, CleanEeg, Feature, Health, Prediction, Score, SessionTime, Trigger, Veto
+from streamer.emit.mqtt_queue import BYTES, JSON, NEVER, RAW, VOLUME, Item, Outgoing, kind_of
+from streamer.emit.preview import Fill, preview_bytes_of, preview_of, volume_bytes_of
+from streamer.emit.raw_preview import RawPreview
+from streamer.messages import (
+    BoldFrame,
+    CleanEeg,
+    Command,
+    EegChunk,
+    Event,
+    Feature,
+    Health,
+    Marker,
+    Prediction,
+    Score,
+    SessionTime,
+    Trigger,
+    Veto,
+    VolumeView,
+)
 
-JSON = "application/json"
-BYTES = "application/octet-stream"
-NEVER = SessionTime(math.inf)
+__all__ = ["BYTES", "JSON", "NEVER", "Making", "Outgoing", "shown", "volume_preview"]
+
+CLOCK_CHECKS = ("Sync On", "Sync Off")
+"""What a BrainVision amplifier sends every other second while the scanner's clock drives it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One message, ready to be sent."""
+def shown(event: Event, raw: RawPreview | None, volume_label: str) -> list[Item]:
+    """Make what is shown of an event that the loop has taken: raw EEG, markers, notes.
 
-    name: str
-    """Of its topic."""
-    payload: bytes
-    qos: int = 0
-    expires: SessionTime = NEVER
-    """Of no use after this time."""
-    content: str = JSON
+    Parameters
+    ----------
+    event : Event
+    raw : RawPreview or None
+        None shows no raw EEG.
+    volume_label : str
+        Of the volume triggers, which are no markers; nor is what the amplifier says of its clock.
+    """
+    match event:
+        case EegChunk():
+            return [] if raw is None else [Outgoing(RAW, each, content=BYTES) for each in raw.take(event)]
+        case Marker() if event.label not in {volume_label, *CLOCK_CHECKS}:
+            return [wire.MarkerMessage(label=event.label, at=event.at)]
+        case Command(action="annotate"):
+            return [wire.MarkerMessage(label=event.text, at=event.received, note=True)]
+        case _:
+            return []
+
+
+def volume_preview(view: VolumeView, *, blinded: bool) -> Outgoing:
+    """Make the message of a volume: some ms per image, so not in the loop's thread; ``blinded`` leaves its maps out."""
+    return Outgoing(VOLUME, volume_bytes_of(view, blinded=blinded), content=BYTES)
 
 
 class Making:
@@ -63,10 +92,12 @@ class Making:
         if not now <= expires:
             self._lost[f"{kind_of(item)}_expired"] += 1
             return None
+        if isinstance(item, Outgoing):
+            return item
         if isinstance(item, list):
             return self._preview(item)
         name, message = self._message(item, expires)
-        return Outgoing(name, wire.encode(message), int(isinstance(item, Trigger)), expires)
+        return Outgoing(name, wire.encode(message), int(isinstance(item, Trigger | wire.MarkerMessage)), expires)
 
     def _expires(self, item: Trigger | Item) -> SessionTime:
         match item:
@@ -80,7 +111,9 @@ class Making:
                 return NEVER
 
     def _message(
-        self, item: Trigger | Prediction | Score | Veto | BoldFrame | Feature | Health | wire.QualityMessage,
+        self,
+        item: Trigger | Prediction | Score | Veto | BoldFrame | Feature | Health | wire.QualityMessage
+        | wire.MarkerMessage,
         expires: SessionTime,
     ) -> tuple[str, wire.Message]:  # fmt: skip
         match item:
@@ -96,6 +129,8 @@ class Making:
                 return "health", wire.from_health(item)
             case wire.QualityMessage():
                 return "quality", item
+            case wire.MarkerMessage():
+                return "marker", item
             case Prediction():
                 return "prediction", wire.from_prediction(item, expires)
             case Feature():

@@ -1,21 +1,55 @@
-"""What waits to be sent: bounded; triggers leave first and are the last to be dropped."""
+"""What waits to be sent: bounded; triggers leave first and are the last to be dropped, previews the first."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from streamer import wire
-from streamer.messages import BoldFrame, CleanEeg, Feature, Health, Prediction, Score, Trigger, Veto
+from streamer.messages import BoldFrame, CleanEeg, Feature, Health, Prediction, Score, SessionTime, Trigger, Veto
 
-Item = Prediction | Score | Veto | BoldFrame | Feature | Health | wire.QualityMessage | list[CleanEeg]
-"""What may wait beside triggers; a list is one preview: hops without a hole, with the same bad channels."""
+JSON = "application/json"
+BYTES = "application/octet-stream"
+NEVER = SessionTime(math.inf)
+RAW = "preview/raw.bin"
+VOLUME = "preview/volume"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message, ready to be sent."""
+
+    name: str
+    """Of its topic."""
+    payload: bytes
+    qos: int = 0
+    expires: SessionTime = NEVER
+    """Of no use after this time."""
+    content: str = JSON
+
+
+Item = (
+    Prediction
+    | Score
+    | Veto
+    | BoldFrame
+    | Feature
+    | Health
+    | wire.QualityMessage
+    | wire.MarkerMessage
+    | list[CleanEeg]
+    | Outgoing
+)
+"""What may wait beside triggers; a list is one preview: hops without a hole, with the same bad channels; what is ready
+to be sent already is a preview, too."""
 
 _ROUNDING_S = 1e-6
 
 
 class Outbox:
-    """A bounded queue; the oldest goes when it is full, and is counted.
+    """A bounded queue; what is only looked at goes first when it is full, then the oldest, and all is counted.
 
     Parameters
     ----------
@@ -27,39 +61,52 @@ class Outbox:
         self.lost: Counter[str] = Counter()
         """Messages dropped so far, by kind."""
         self._size = size
-        self._triggers: deque[Trigger] = deque()
-        self._others: deque[Item] = deque()
+        self._ranks: tuple[deque[Trigger | Item], ...] = (deque(), deque(), deque())
+        """Triggers, results, previews."""
 
     def __len__(self) -> int:
-        return len(self._triggers) + len(self._others)
+        return sum(map(len, self._ranks))
 
     def add(self, item: Trigger | Item) -> None:
-        """Queue one; when that is one too many, the oldest that is no trigger goes, then the oldest trigger."""
-        if isinstance(item, Trigger):
-            self._triggers.append(item)
-        else:
-            self._others.append(item)
+        """Queue one; when that is one too many, the oldest preview goes, then the oldest result, then a trigger.
+
+        Of volumes the newest alone waits.
+        """
+        older = self._volume() if _is_volume(item) else None
+        if older is not None:
+            self._ranks[-1].remove(older)
+            self.lost[kind_of(older)] += 1
+        self._ranks[_rank(item)].append(item)
         if len(self) > self._size:
-            self.lost[kind_of(self._others.popleft() if self._others else self._triggers.popleft())] += 1
+            least = next(rank for rank in reversed(self._ranks) if rank)
+            self.lost[kind_of(least.popleft())] += 1
 
     def take(self) -> Trigger | Item | None:
-        """Take the next one out: triggers first."""
-        if self._triggers:
-            return self._triggers.popleft()
-        return self._others.popleft() if self._others else None
+        """Take the next one out: triggers first, previews last."""
+        return next((rank.popleft() for rank in self._ranks if rank), None)
 
     def put_back(self, item: Trigger | Item) -> None:
-        """Make one the next again."""
-        if isinstance(item, Trigger):
-            self._triggers.appendleft(item)
+        """Make one the next of its rank again, unless a newer volume waits."""
+        if _is_volume(item) and self._volume() is not None:
+            self.lost[kind_of(item)] += 1
         else:
-            self._others.appendleft(item)
+            self._ranks[_rank(item)].appendleft(item)
 
     def drop_all(self) -> None:
         """Give all up, and count it."""
-        self.lost.update(kind_of(item) for item in (*self._triggers, *self._others))
-        self._triggers.clear()
-        self._others.clear()
+        while (item := self.take()) is not None:
+            self.lost[kind_of(item)] += 1
+
+    def _volume(self) -> Trigger | Item | None:
+        return next((item for item in self._ranks[-1] if _is_volume(item)), None)
+
+
+def _rank(item: Trigger | Item) -> int:
+    return 0 if isinstance(item, Trigger) else 2 if isinstance(item, list | Outgoing) else 1
+
+
+def _is_volume(item: Trigger | Item) -> bool:
+    return isinstance(item, Outgoing) and item.name == VOLUME
 
 
 class Gathering:
@@ -98,4 +145,10 @@ class Gathering:
 
 def kind_of(item: Trigger | Item) -> str:
     """Name what it is, in lower case."""
-    return "preview" if isinstance(item, list) else type(item).__name__.lower().removesuffix("message")
+    match item:
+        case list():
+            return "preview"
+        case Outgoing():
+            return item.name.partition(".")[0].replace("/", "_")
+        case _:
+            return type(item).__name__.lower().removesuffix("message")

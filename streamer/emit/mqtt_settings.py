@@ -38,7 +38,11 @@ class MqttSettings(Settings):
     preview: Literal["json", "binary", "none"] = "json"
     """Cleaned EEG for looking at: on ``preview/eeg``, as bytes on ``preview/eeg.bin``, or not at all."""
     preview_s: float = Field(default=0.1, gt=0)
-    """s of cleaned EEG per preview message."""
+    """s of EEG per preview message."""
+    preview_raw: bool = True
+    """EEG as it came on ``preview/raw.bin``, too, unless ``preview`` is ``none``."""
+    preview_volumes: bool = True
+    """Volumes with their maps on ``preview/volume``; in a blinded session without maps."""
     commands: bool = True
     """Take the operator's commands from the topic ``command``."""
     command_key_env: str = ""

@@ -1,4 +1,4 @@
-"""Cleaned EEG as it is looked at: bad channels filled in from their neighbours, and named."""
+"""Cleaned EEG and volumes as they are looked at: bad channels filled in and named, voxels in a byte each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Protocol
 import numpy as np
 
 from streamer import wire
-from streamer.messages import F32, Array, CleanEeg, Flag
+from streamer.messages import F32, Array, CleanEeg, Flag, VolumeView
 from streamer.wire.preview_bytes import encode_preview
+
+_LARGEST = {"%": 5.0, "t": 20.0}
+"""What is above is shown as this, by unit."""
 
 
 class Fill(Protocol):
@@ -71,6 +74,25 @@ def preview_bytes_of(hops: list[CleanEeg], sfreq: float | None = None, fill: Fil
         interpolated=shown.interpolated,
         hold_s=shown.hold_s,
     )
+
+
+def volume_bytes_of(view: VolumeView, *, blinded: bool = False) -> bytes:
+    """Make the preview of a volume: see :mod:`streamer.wire.volume_bytes`; ``blinded`` leaves its maps out.
+
+    The mean image is a share of its brightest voxel; maps of another unit than % and t reach to their largest value.
+    """
+    images = {"mean": wire.VolumeImage.of(view.mean / np.float32(_largest(view.mean)), "", 1.0)}
+    if not blinded:
+        images |= {
+            name: wire.VolumeImage.of(values, unit, _LARGEST.get(unit) or _largest(values))
+            for name, (values, unit) in view.maps.items()
+        }
+    return wire.encode_volume(wire.VolumeMessage(view.index, view.series, view.received, view.affine, images))
+
+
+def _largest(values: F32) -> float:
+    largest = float(np.max(np.abs(values), where=np.isfinite(values), initial=0.0))
+    return largest if largest > 0 else 1.0
 
 
 def _shown(hops: list[CleanEeg], sfreq: float | None, fill: Fill | None) -> _Shown:

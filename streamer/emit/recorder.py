@@ -51,7 +51,8 @@ class Recorder:
         self.directory = directory
         self.failed: str | None = None
         """Why events were lost, the latest reason; None while all is well. Stays once set."""
-        self._capacity = capacity
+        self.capacity = capacity
+        """Events that may wait for the disk."""
         self._dropped: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._queue: SimpleQueue[tuple[int, Event] | None] = SimpleQueue()
@@ -64,8 +65,8 @@ class Recorder:
         """Hand over one event with its number in the feed; never blocks. Its arrays must not change any more."""
         if self._closed:
             self._lose(self._dropped, event, "an event came after the recorder was closed")
-        elif self._queue.qsize() >= self._capacity:
-            self._lose(self._dropped, event, f"the disk is too slow: {self._capacity} events wait for it")
+        elif self._queue.qsize() >= self.capacity:
+            self._lose(self._dropped, event, f"the disk is too slow: {self.capacity} events wait for it")
         else:
             self._queue.put((number, event))
 

@@ -22,6 +22,9 @@ topic               retained  payload
 ``quality``         no        :class:`QualityMessage`, once a second
 ``preview/eeg``     no        :class:`EegPreview`, cleaned EEG in µV, a few times a second
 ``preview/eeg.bin`` no        the same as bytes (:mod:`streamer.wire.preview_bytes`), where that is chosen
+``preview/raw.bin`` no        the EEG as it came, in the same bytes; not in a session without previews
+``preview/volume``  no        :class:`VolumeMessage` as bytes (:mod:`streamer.wire.volume_bytes`), once per volume
+``marker``          no        :class:`MarkerMessage`, QoS 1: blocks, stimuli, notes
 ``feature/<name>``  no        :class:`FeatureMessage`: phase, tangent vector, connectivity; each at its own rate
 ``health``          no        :class:`HealthMessage`, once a second
 ``command``         no        :class:`CommandMessage`, to the session: ``stop`` from anybody, all else signed
@@ -58,6 +61,7 @@ from streamer.wire.payloads import (
     EegPreview,
     FeatureMessage,
     HealthMessage,
+    MarkerMessage,
     Message,
     Payload,
     PredictionMessage,
@@ -68,6 +72,7 @@ from streamer.wire.payloads import (
     VetoMessage,
     topic,
 )
+from streamer.wire.volume_bytes import VolumeImage, VolumeMessage, encode_volume
 
 __all__ = [
     "ROOT",
@@ -82,6 +87,7 @@ __all__ = [
     "EegPreview",
     "FeatureMessage",
     "HealthMessage",
+    "MarkerMessage",
     "Message",
     "Payload",
     "PredictionMessage",
@@ -90,9 +96,12 @@ __all__ = [
     "Status",
     "TriggerMessage",
     "VetoMessage",
+    "VolumeImage",
+    "VolumeMessage",
     "decode",
     "decode_command",
     "encode",
+    "encode_volume",
     "finite",
     "flag_names",
     "from_bold",

@@ -7,6 +7,7 @@ import msgspec
 from streamer.errors import FormatError
 from streamer.wire.payloads import SCHEMA, Message
 from streamer.wire.preview_bytes import MAGIC, decode_preview
+from streamer.wire.volume_bytes import VOLUME_MAGIC, VolumeMessage, decode_volume
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Message)
@@ -17,8 +18,8 @@ def encode(message: Message) -> bytes:
     return _encoder.encode(message)
 
 
-def decode(payload: bytes) -> Message:
-    """Decode a payload: JSON, or a preview as bytes.
+def decode(payload: bytes) -> Message | VolumeMessage:
+    """Decode a payload: JSON, or a preview or volume as bytes.
 
     Raises
     ------
@@ -27,6 +28,8 @@ def decode(payload: bytes) -> Message:
     """
     if payload.startswith(MAGIC):
         return decode_preview(payload)
+    if payload.startswith(VOLUME_MAGIC):
+        return decode_volume(payload)
     try:
         message = _decoder.decode(payload)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:

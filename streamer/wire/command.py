@@ -24,6 +24,8 @@ _PREFIX = "eegfmri-command-1"
 # Python's $ also fits before a last line break
 _END = r"(?![\s\S])"
 
+Action = Literal["stop", "arm", "annotate", "recentre", "end"]
+"""``stop`` stops triggers, ``arm`` lets them go again, ``end`` ends the session."""
 Text = Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*" + _END)]
 Nonce = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9_-]{16,64})?" + _END)]
 Mac = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?" + _END)]
@@ -35,7 +37,7 @@ class CommandMessage(
     """A command to the session whose topic it is sent to."""
 
     schema: int = SCHEMA
-    action: Literal["stop", "arm", "annotate", "recentre"]
+    action: Action
     """``stop`` is taken from anybody; all others must be signed."""
     text: Text = ""
     """What is to be noted; no control characters."""
@@ -73,7 +75,7 @@ def signed_command(key: bytes, session: str, action: str, text: str, at: float) 
     session : str
         Name of the session that it is for.
     action : str
-        ``stop``, ``arm``, ``annotate`` or ``recentre``.
+        ``stop``, ``arm``, ``annotate``, ``recentre`` or ``end``.
     text : str
         At most 500 characters, none of them a control character.
     at : float

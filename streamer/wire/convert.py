@@ -135,6 +135,8 @@ def from_health(health: Health) -> HealthMessage:
         flags=flag_names(health.flags),
         notes=list(health.notes),
         eeg={name: finite(value) for name, value in health.eeg.items()},
+        armed=health.armed,
+        queue_sizes=dict(health.queue_sizes),
     )
 
 
@@ -153,4 +155,5 @@ def from_card(session: str, card: Mapping[str, Any], sha256: str) -> CardMessage
         regions=list(bold.get("regions", ())),
         verdict=card.get("verdict", ""),
         scores=msgspec.convert(card.get("scores", {}), dict[str, CardScoreEntry]),
+        explained=dict(card.get("explained", {})),
     )

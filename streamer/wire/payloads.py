@@ -30,6 +30,8 @@ class ChannelEntry(msgspec.Struct, frozen=True):
 
     name: str
     kind: str
+    position: list[float] | None = None
+    """Place on the unit sphere, x to the right, y to the front, z up; null where the name tells none."""
 
 
 class About(Payload, frozen=True, kw_only=True, tag="about"):
@@ -53,6 +55,21 @@ class About(Payload, frozen=True, kw_only=True, tag="about"):
     """By how much cleaned EEG is held back on purpose."""
     blinded: bool = False
     """A session with sham: what would tell the true score is not sent."""
+    regions_mm: list[list[float] | None] = []
+    """Centre of each region, RAS+ mm in the space of the volumes; empty while not known."""
+    tr_s: float | None = None
+    """Between two volumes, s; null before the first volume, where nothing else tells."""
+    commands: list[str] = []
+    """Actions that the session takes over ``command``; none without ``mqtt.commands``."""
+
+
+class MarkerMessage(Payload, frozen=True, kw_only=True, tag="marker"):
+    """An event in the EEG recording that is no volume pulse: the beginning of a block, a stimulus, a note."""
+
+    label: str
+    at: float
+    note: bool = False
+    """Written by the operator."""
 
 
 class CardScoreEntry(msgspec.Struct, frozen=True):
@@ -86,6 +103,9 @@ class CardMessage(Payload, frozen=True, kw_only=True, tag="card"):
     """Whether it earned its place beside the best rival."""
     scores: dict[str, CardScoreEntry]
     """By what a window holds: ``both``, ``eeg``, ``bold``."""
+    explained: dict[str, str] = {}
+    """Ways of explaining that were checked on this model against a planted truth, with the figures in words; what is
+    missing was not validated."""
 
 
 class ConfigMessage(Payload, frozen=True, kw_only=True, tag="config"):
@@ -240,6 +260,7 @@ class EegPreview(Payload, frozen=True, kw_only=True, tag="preview"):
     """Index on the cleaned grid: a jump is a gap."""
     t0: float
     sfreq: float
+    """Hz; samples are numbered on the grid of ``About.eeg_sfreq``."""
     data_uv: list[list[float | None]]
     """µV, one list per channel, in the order of ``About.channels`` of kind ``eeg``."""
     flags: list[str]
@@ -249,6 +270,9 @@ class EegPreview(Payload, frozen=True, kw_only=True, tag="preview"):
     """Those of them that are shown as their neighbours let expect."""
     hold_s: float = 0.0
     """By how much the cleaning held the EEG back."""
+    raw: bool = False
+    """EEG as it came, before any cleaning: two samples stand for the least and the largest of their stretch, in the
+    order in which they came, so that no artefact is lost."""
 
 
 class HealthMessage(Payload, frozen=True, kw_only=True, tag="health"):
@@ -265,6 +289,10 @@ class HealthMessage(Payload, frozen=True, kw_only=True, tag="health"):
     notes: list[str]
     eeg: dict[str, float | None] = {}
     """How clean the EEG is: see the README for the names; null while not known."""
+    armed: bool | None = None
+    """Whether triggers may leave; null in a replay."""
+    queue_sizes: dict[str, int] = {}
+    """What each of ``queues`` holds at most."""
 
 
 Message = (
@@ -279,6 +307,7 @@ Message = (
     | BoldMessage
     | QualityMessage
     | FeatureMessage
+    | MarkerMessage
     | EegPreview
     | HealthMessage
 )

@@ -11,7 +11,7 @@ offset  type      what
 8       uint32    flags: ``Flag`` as a number
 12      uint32    n_channels
 16      uint32    n_times
-20      uint32    0
+20      uint32    0 cleaned, 1 raw
 24      int64     first_sample, on the cleaned grid: a jump is a gap
 32      float64   t0, SessionTime of the first sample, s
 40      float64   sfreq, Hz
@@ -48,6 +48,7 @@ def encode_preview(
     bad: list[int],
     interpolated: list[int],
     hold_s: float,
+    raw: bool = False,
 ) -> bytes:
     """Write one preview.
 
@@ -66,6 +67,8 @@ def encode_preview(
         Indices of channels; ``interpolated`` are some of ``bad``.
     hold_s : float
         s.
+    raw : bool
+        Before any cleaning.
     """
     n_times, n_channels = microvolts.shape
     state = np.zeros(-4 * (-n_channels // 4), np.uint8)
@@ -73,7 +76,7 @@ def encode_preview(
     state[interpolated] = 2
     start = _HEADER.size + state.size
     header = _HEADER.pack(
-        MAGIC, SCHEMA, start, int(flags), n_channels, n_times, 0, first_sample, t0, sfreq, hold_s
+        MAGIC, SCHEMA, start, int(flags), n_channels, n_times, int(raw), first_sample, t0, sfreq, hold_s
     )  # fmt: skip
     return header + state.tobytes() + np.ascontiguousarray(microvolts, "<f4").tobytes()
 
@@ -88,7 +91,7 @@ def decode_preview(payload: bytes) -> EegPreview:
     """
     if len(payload) < _HEADER.size or not payload.startswith(MAGIC):
         raise FormatError(f"{len(payload)} bytes are no preview: expected {_HEADER.size} or more, from {MAGIC!r} on")
-    _, schema, start, flags, n_channels, n_times, _, first_sample, t0, sfreq, hold_s = _HEADER.unpack_from(payload)
+    _, schema, start, flags, n_channels, n_times, raw, first_sample, t0, sfreq, hold_s = _HEADER.unpack_from(payload)
     if not SCHEMA - 1 <= schema <= SCHEMA:
         raise FormatError(f"preview has schema {schema}: expected {SCHEMA - 1} or {SCHEMA}")
     expected = start + 4 * n_channels * n_times
@@ -109,4 +112,5 @@ def decode_preview(payload: bytes) -> EegPreview:
         bad=np.flatnonzero(state).tolist(),
         interpolated=np.flatnonzero(state == 2).tolist(),
         hold_s=hold_s,
+        raw=bool(raw),
     )

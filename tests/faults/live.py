@@ -19,6 +19,7 @@ from streamer.child import Child
 from streamer.config import BoldSection, Config, EegSection, ModelSection, SessionSection
 from streamer.messages import Flag, Window
 from streamer.replay import config_for, open_origin, prepare
+from tests.foreign_client import TEXT_TOPICS
 
 TROUBLE = Flag.GAP | Flag.CLOCK_STEP | Flag.WARMING | Flag.STALE | Flag.UNSYNCED | Flag.NO_EEG | Flag.BAD_CHANNELS
 """What a window must not say while all is well with its EEG."""
@@ -80,7 +81,7 @@ def heard(broker: str, path: Path) -> Generator[Callable[[], list[tuple[float, s
     program = shutil.which("mosquitto_sub")
     assert program, "mosquitto_sub is missing: sudo apt-get install -y mosquitto-clients"
     port = broker.rsplit(":", 1)[-1]
-    command = [program, "-p", port, "-t", "eegfmri/#", "-F", "%U %t %p"]
+    command = [program, "-p", port, *TEXT_TOPICS, "-F", "%U %t %p"]
     offset = local_clock() - time.time()
 
     def lines() -> list[tuple[float, str, str]]:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,18 @@ from streamer.acquire.scanner_export import ExportSettings
 from streamer.bold_core import BoldSetup
 from streamer.bold_process import BoldProcess
 from streamer.clean.bold.lane import BoldLaneSettings
+from streamer.clean.bold.view import ViewSettings
 from streamer.clock import LiveClock
 from streamer.errors import SourceError
 from streamer.formats.dicom import write_mosaic
-from streamer.messages import BoldFrame, SourceState, Volume
+from streamer.messages import BoldFrame, SourceState, Volume, VolumeView
 from tests.unit.export_room import AFFINE
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
 SETUP = BoldSetup(BoldLaneSettings(), None)
+STILL = BoldSetup(BoldLaneSettings(measure_motion=False), None)
+"""A ball with noise cannot be registered, and volumes that are not count for no view."""
 
 
 def brain(instance: int, series: int = 3, shape: tuple[int, int, int] = (32, 32, 16)) -> bytes:
@@ -176,6 +180,101 @@ async def test_timings_tell_the_lane_and_the_way_from_the_file(tmp_path: Path):
     finally:
         await heard.end()
     assert all(0 < lane < total < 5 for lane, total in zip(worker.timings, worker.totals, strict=True))
+
+
+class Looker:
+    """Keeps what it is shown, and what had been heard by then."""
+
+    def __init__(self) -> None:
+        self.views: list[VolumeView] = []
+        self.frames: list[int] = []
+        self.heard: Heard | None = None
+        self._news = asyncio.Event()
+
+    def __call__(self, view: VolumeView) -> None:
+        self.views.append(view)
+        self.frames.append(len(self.heard.of(BoldFrame)) if self.heard is not None else 0)
+        self._news.set()
+
+    async def until(self, index: int, seconds: float = 40.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not self.views or self.views[-1].index < index:
+                self._news.clear()
+                await self._news.wait()
+
+
+async def test_what_a_volume_looks_like_follows_its_frame(tmp_path: Path):
+    looker, clock = Looker(), LiveClock()
+    worker = BoldProcess(STILL, tmp_path, ExportSettings(), clock, restart_s=0.1, on_view=looker)
+    began = clock.now()
+    await worker.open()
+    looker.heard = heard = Heard(worker)
+    try:
+        for k in (1, 2, 3):
+            put(tmp_path, k)
+            await looker.until(k - 1)
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+        await heard.until(state("back"))
+        put(tmp_path, 4)
+        await looker.until(3)
+    finally:
+        await heard.end()
+    assert [view.index for view in looker.views] == [0, 1, 2, 3]
+    assert looker.frames == [1, 2, 3, 4]
+    times = [began, *(view.received for view in looker.views), clock.now()]
+    assert times == sorted(times)
+    assert {type(item) for item in heard.items} == {SourceState, Volume, BoldFrame}
+    # live and made anew, of the first worker
+    core = STILL.core()
+    for volume, view in zip(heard.of(Volume)[:3], looker.views, strict=False):
+        core.feed(volume)
+        again = core.view()
+        assert again is not None
+        assert view.series == again.series
+        np.testing.assert_array_equal(view.affine, again.affine)
+        np.testing.assert_array_equal(view.mean, again.mean)
+        np.testing.assert_array_equal(view.maps["change"][0], again.maps["change"][0])
+
+
+async def test_views_are_left_out_where_volumes_wait_and_the_last_is_seen(tmp_path: Path):
+    looker = Looker()
+    worker = BoldProcess(STILL, tmp_path, ExportSettings(), LiveClock(), on_view=looker)
+    await worker.open()
+    looker.heard = heard = Heard(worker)
+    n = 12
+    try:
+        put(tmp_path, 1)
+        await heard.until(frames(1))
+        contents = {k: brain(k) for k in range(2, n + 1)}
+        for k, content in contents.items():
+            (tmp_path / f".{k}.part").write_bytes(content)
+        for k in contents:
+            (tmp_path / f".{k}.part").rename(tmp_path / f"{k}.dcm")
+        await looker.until(n - 1)
+    finally:
+        await heard.end()
+    seen = [view.index for view in looker.views]
+    assert seen == sorted(set(seen))
+    assert seen[-1] == n - 1
+    assert len(seen) < n
+    # at once: each was shown when nothing but it was left
+    assert all(frames_then == index + 1 for index, frames_then in zip(seen, looker.frames, strict=True))
+
+
+async def test_a_lane_that_keeps_no_view_shows_none(tmp_path: Path):
+    looker = Looker()
+    setup = replace(STILL, settings=BoldLaneSettings(measure_motion=False, view=ViewSettings(enabled=False)))
+    worker = BoldProcess(setup, tmp_path, ExportSettings(), LiveClock(), on_view=looker)
+    await worker.open()
+    heard = Heard(worker)
+    try:
+        for k in (1, 2):
+            put(tmp_path, k)
+            await heard.until(frames(k))
+    finally:
+        await heard.end()
+    assert not looker.views
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")

@@ -21,6 +21,7 @@ from streamer.clock import pause
 from streamer.emit.results import read_predictions, read_triggers
 from streamer.messages import Prediction, Trigger
 from streamer.replay import config_for, replay_to
+from tests.foreign_client import TEXT_TOPICS
 from tests.system.conftest import LIVE_S, config_of, write_config
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
@@ -51,7 +52,7 @@ def live(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         # a file, not a pipe: a pipe that nobody reads would stop the client
         with (
             (out / "heard").open("wb") as heard,
-            subprocess.Popen([subscriber, "-p", port, "-t", "eegfmri/#", "-v"], stdout=heard) as foreign,
+            subprocess.Popen([subscriber, "-p", port, *TEXT_TOPICS, "-v"], stdout=heard) as foreign,
         ):
             done = rig.wait_for(lambda m: m.get("state") == "done", LIVE_S + 60)
             pause(1.5)

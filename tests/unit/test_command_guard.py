@@ -41,7 +41,7 @@ def test_anybody_may_stop_and_what_they_write_goes_nowhere() -> None:
         assert not each.refused
 
 
-@pytest.mark.parametrize("action", ["arm", "annotate", "recentre", "stop"])
+@pytest.mark.parametrize("action", ["arm", "annotate", "recentre", "end", "stop"])
 def test_a_signed_command_counts_once(action: str) -> None:
     each = guard()
     payload = wire.signed_command(KEY, "s", action, "why", NOW)
@@ -54,6 +54,8 @@ def test_a_signed_command_counts_once(action: str) -> None:
     ("payload", "reason"),
     [
         (plain(action="arm"), "unsigned"),
+        (plain(action="end"), "unsigned"),
+        (signed(action="end"), "wrong signature"),
         (signed(mac=None), "unsigned"),
         (signed(nonce=None), "unsigned"),
         (signed(at=None), "unsigned"),

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from dashboard.feed import BrokerAddress
 from dashboard.feedback.feed import CAPACITY, MAX_BYTES, ScoreFeed
 from dashboard.feedback.latency import Latency
 from dashboard.feedback.sender_clock import HORIZON_S, SenderClock
 from dashboard.feedback.store import Times
+from dashboard.link.feed import BrokerAddress
 from streamer.wire import SCHEMA, PredictionMessage, TriggerMessage, encode
 from tests.unit.feedback_messages import a_score, a_status, a_trigger
 

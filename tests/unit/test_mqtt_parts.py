@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,28 +13,40 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from streamer import wire
+from streamer.align.eeg_time import EegTimeline, EegTimelineSettings
+from streamer.clock import ReplayClock
 from streamer.commands.wire import app
 from streamer.config import BoldSection, Config, ModelSection, SessionSection
 from streamer.decode.decision_settings import DecisionSettings
-from streamer.emit.mqtt_messages import BYTES, JSON, NEVER, Making
+from streamer.emit.mqtt import MqttSink
+from streamer.emit.mqtt_messages import BYTES, JSON, NEVER, Making, shown, volume_preview
 from streamer.emit.mqtt_quality import QualityNow
-from streamer.emit.mqtt_queue import Gathering, Outbox
+from streamer.emit.mqtt_queue import RAW, VOLUME, Gathering, Outbox, Outgoing
 from streamer.emit.mqtt_settings import MqttSettings
 from streamer.emit.public_config import HELD_BACK, public_config
+from streamer.emit.raw_preview import RawPreview
 from streamer.messages import (
     BoldFrame,
+    ChannelInfo,
     CleanEeg,
+    Command,
+    EegChunk,
+    Event,
     Feature,
     Flag,
     Health,
+    Marker,
     Prediction,
     Score,
     SessionTime,
     State,
+    Tick,
     Trigger,
     Veto,
+    VolumeView,
 )
 from streamer.wire.schema import schema_text
+from streamer.wire.volume_bytes import decode_volume
 
 T = SessionTime(1000.0)
 
@@ -58,6 +71,14 @@ def frame(fd: float, flags: Flag = Flag.NONE) -> BoldFrame:
 
 def hop(first: int, n: int = 5, bad: tuple[int, ...] = ()) -> CleanEeg:
     return CleanEeg(np.ones((n, 2), np.float32), (first + np.arange(n)) / 100, first, 0, bad=bad)
+
+
+def view(index: int, brightest: float = 800.0) -> VolumeView:
+    mean = np.linspace(0, brightest, 24, dtype=np.float32).reshape(2, 3, 4)
+    change = np.full((2, 3, 4), np.nan, np.float32)
+    change[0, 0] = (-9, -2.5, 0, 5)
+    maps = {"change": (change, "%"), "t task": (change, "t"), "other": (change, "Hz"), "none": (change * np.nan, "")}
+    return VolumeView(index, "s", T, np.diag([2.0, 2, 2, 1]), mean, maps)
 
 
 def making(*, binary: bool = False, blinded: bool = False) -> tuple[Making, Counter[str]]:
@@ -85,6 +106,28 @@ def test_the_queue_is_bounded_and_triggers_are_the_last_to_go(kinds: str, size: 
     assert kept_others == others[len(others) - len(kept_others) :]
     if box.lost["trigger"]:
         assert len(triggers) > size
+
+
+def test_previews_go_first_and_of_volumes_the_newest_alone_waits() -> None:
+    box = Outbox(5)
+    first, second, third = (Outgoing(VOLUME, bytes([k])) for k in range(3))
+    raw = Outgoing(RAW, b"r")
+    for item in (first, Veto(0, "r", T), raw, second, [hop(0)], trigger(0)):
+        box.add(item)
+    assert (len(box), dict(box.lost)) == (5, {"preview_volume": 1})
+    for item in (Veto(1, "r", T), trigger(1), Veto(2, "r", T), Veto(3, "r", T), trigger(2)):
+        box.add(item)
+    assert box.lost == {"preview_raw": 1, "preview_volume": 2, "preview": 1, "veto": 2}
+    assert [box.take() for _ in range(5)] == [*map(trigger, range(3)), Veto(2, "r", T), Veto(3, "r", T)]
+    assert box.take() is None
+    # one that could not be sent gives way to a newer one, and else stays the next
+    box.add(third)
+    box.put_back(second)
+    assert box.take() is third
+    assert box.lost["preview_volume"] == 3
+    box.add(raw)
+    box.put_back(third)
+    assert [box.take(), box.take()] == [third, raw]
 
 
 def test_what_is_put_back_is_next_and_what_is_given_up_is_counted() -> None:
@@ -143,6 +186,7 @@ def test_topics_deadlines_and_qualities_of_service() -> None:
             frame(0.1),
             Health(State.RUNNING, T, {}, {}, {}, {}),
             [hop(0)],
+            wire.MarkerMessage(label="block", at=1.0),
         )
         if (found := make.make(item, T)) is not None
     }
@@ -155,6 +199,7 @@ def test_topics_deadlines_and_qualities_of_service() -> None:
         "bold": (0, NEVER, JSON, "bold"),
         "health": (0, NEVER, JSON, "health"),
         "preview/eeg": (0, NEVER, JSON, "preview"),
+        "marker": (1, NEVER, JSON, "marker"),
     }
     assert not lost
     as_bytes = making(binary=True)[0].make([hop(0)], T)
@@ -163,6 +208,90 @@ def test_topics_deadlines_and_qualities_of_service() -> None:
     blind = making(blinded=True)[0].make(frame(0.1), T)
     assert blind is not None
     assert json.loads(blind.payload)["regions"] == [None]
+
+
+def test_what_is_ready_is_sent_as_it_is() -> None:
+    ready = Outgoing(RAW, b"EFSP", content=BYTES)
+    assert making()[0].make(ready, T) is ready
+
+
+def marker(label: str) -> Marker:
+    return Marker(label, SessionTime(2.5), 2.0, None, T)
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (marker("block"), [wire.MarkerMessage(label="block", at=2.5)]),
+        (marker("R128"), []),
+        (Command("annotate", "coughs", T), [wire.MarkerMessage(label="coughs", at=T, note=True)]),
+        (Command("end", "", T), []),
+        (Tick(T, 0.0, T), []),
+    ],
+)
+def test_markers_and_notes_are_shown_and_volume_triggers_are_not(event: Event, expected: list[object]) -> None:
+    assert shown(event, None, "R128") == expected
+
+
+def test_a_volume_is_shown_as_a_share_of_its_brightest_voxel_and_its_maps_on_scales_that_stay() -> None:
+    sent = volume_preview(view(7), blinded=False)
+    assert (sent.name, sent.content, sent.qos) == ("preview/volume", BYTES, 0)
+    found = decode_volume(sent.payload)
+    assert (found.index, found.series, found.received, found.shape) == (7, "s", T, (2, 3, 4))
+    np.testing.assert_array_equal(found.affine, view(7).affine)
+    np.testing.assert_allclose(found.images["mean"].values(), view(7).mean / 800, atol=0.5 / 127)
+    scales = {name: (image.unit, image.scale * 127) for name, image in found.images.items()}
+    assert scales == {
+        "mean": ("", 1.0), "change": ("%", 5.0), "t task": ("t", 20.0), "other": ("Hz", 9.0), "none": ("", 1.0),
+    }  # fmt: skip
+    np.testing.assert_allclose(found.images["change"].values()[0, 0], (-5, -2.5, 0, 5), atol=2.5 / 127)
+    assert np.isnan(found.images["change"].values()[1]).all()
+    assert np.isnan(found.images["none"].values()).all()
+
+
+def test_a_dark_volume_is_shown_and_a_blinded_one_has_no_maps() -> None:
+    dark = decode_volume(volume_preview(view(0, brightest=0.0), blinded=False).payload)
+    assert not dark.images["mean"].values().any()
+    assert list(decode_volume(volume_preview(view(0), blinded=True).payload).images) == ["mean"]
+
+
+async def test_a_newer_volume_takes_the_place_of_one_that_waits_to_be_encoded_or_sent() -> None:
+    sink = MqttSink(MqttSettings(), "mqtt://127.0.0.1:9", "s", ReplayClock())
+    for index in range(4):
+        sink.put_view(view(index))
+    await sink.close()
+    # the last that was put; what never left is counted when the session ends
+    assert sink.losses() == {"preview_volume": 4}
+    sink.put_view(view(9))
+    assert sink.depth == 0
+
+
+async def test_volumes_can_be_switched_off() -> None:
+    sink = MqttSink(MqttSettings(preview_volumes=False), "mqtt://127.0.0.1:9", "s", ReplayClock())
+    sink.put_view(view(0))
+    sink.see(marker("block"))
+    assert sink.depth == 1
+    await sink.close()
+    assert sink.losses() == {"marker": 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown_raw"), [({}, True), ({"preview_raw": False}, False), ({"preview": "none"}, False)]
+)
+def test_raw_eeg_can_be_switched_off(settings: dict[str, Any], shown_raw: bool) -> None:
+    sink = MqttSink(MqttSettings(**settings), "mqtt://127.0.0.1:9", "s", ReplayClock())
+    timeline = EegTimeline(EegTimelineSettings(), 100.0)
+    raw = RawPreview(timeline.samples, 100.0, 1, [ChannelInfo("Fz", "eeg")], 0.0, 0.1)
+    about = wire.About(
+        session="s", eeg_sfreq=100.0, channels=[], regions=[], classes=[], model="m", tick_hz=10.0,
+        thresholds={}, versions={},
+    )  # fmt: skip
+    sink.publish_about(about, None, raw)
+    times = np.arange(10) / 100
+    chunk = EegChunk("eeg", np.ones((10, 1), np.float32), times, times, 0, T)
+    timeline(chunk)
+    sink.see(chunk)
+    assert sink.depth == shown_raw
 
 
 def test_quality_sums_up_what_passed() -> None:

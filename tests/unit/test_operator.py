@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import termios
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from streamer.acquire.operator import Keyboard, StopFile
-from streamer.clock import ReplayClock
-from streamer.messages import Command, SessionTime
+from streamer.clock import LiveClock, ReplayClock
+from streamer.emit.gate import Gate, GateSettings
+from streamer.emit.watchdog import Watchdog
+from streamer.messages import Command, Event, SessionTime
+from streamer.operators import Operators, watch_signals
 
 
 async def test_a_stop_file_stops_for_as_long_as_it_lies_there(tmp_path: Path) -> None:
@@ -132,3 +136,60 @@ async def test_a_session_in_the_background_leaves_the_terminal_alone() -> None:
         found = [command async for command in Keyboard(ReplayClock(), lambda _: None, stream)]
     os.close(master)
     assert found == []
+
+
+END = Command("end", "over MQTT", SessionTime(1.0))
+
+
+async def test_an_end_while_sources_are_awaited_ends_at_once(tmp_path: Path) -> None:
+    said, ended = list[str](), list[bool]()
+    operators = Operators(tmp_path, ReplayClock(), said.append, lambda: ended.append(True))
+    operators.take(Command("stop", "over MQTT", SessionTime(0.5)))
+    assert not ended
+    operators.take(END)
+    assert ended
+    assert said == ["end: over MQTT"]
+
+
+async def test_an_end_of_a_running_session_gets_into_its_log_first(tmp_path: Path) -> None:
+    said: list[str] = []
+    queue: asyncio.Queue[Event] = asyncio.Queue()
+    waiting: list[int] = []
+    ended = asyncio.Event()
+
+    def end() -> None:
+        waiting.append(queue.qsize())
+        ended.set()
+
+    clock, gate = LiveClock(), Gate(GateSettings())
+    operators = Operators(tmp_path, clock, said.append, end)
+    operators.begin(gate, Watchdog(gate, clock, (), said.append))
+    tasks = operators.start(queue)
+    operators.take(Command("annotate", "why", SessionTime(0.5)))
+    operators.take(END)
+    assert not waiting
+    await asyncio.wait_for(ended.wait(), 10)
+    assert waiting == [2]
+    assert [queue.get_nowait(), queue.get_nowait()] == [Command("annotate", "why", SessionTime(0.5)), END]
+    # it ends the session and stops no trigger before
+    assert gate.armed
+    await operators.close()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_signal_ends_and_a_second_one_forces(monkeypatch: pytest.MonkeyPatch) -> None:
+    forced: list[int] = []
+    monkeypatch.setattr(os, "_exit", forced.append)
+    before = signal.getsignal(signal.SIGTERM)
+    ended = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        watch_signals(stack, ended.set)
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.wait_for(ended.wait(), 10)
+        assert forced == []
+        signal.raise_signal(signal.SIGINT)
+        async with asyncio.timeout(10):
+            while not forced:  # noqa: ASYNC110  the signal comes through the loop's own pipe
+                await asyncio.sleep(0)
+        assert forced == [130]
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -59,13 +59,16 @@ def messages() -> list[wire.Message]:
         wire.About(
             session="s",
             eeg_sfreq=250.0,
-            channels=[wire.ChannelEntry("Fp1", "eeg")],
-            regions=["a"],
+            channels=[wire.ChannelEntry("Fp1", "eeg", [-0.3, 0.9, 0.3]), wire.ChannelEntry("X1", "eeg")],
+            regions=["a", "b"],
             classes=["rest", "task"],
             model="m",
             tick_hz=10.0,
             thresholds={"on": 0.7},
             versions={"streamer": "0"},
+            regions_mm=[[-40.0, 20.5, 3.0], None],
+            tr_s=2.0,
+            commands=["stop", "end"],
         ),
         wire.from_prediction(prediction, T),
         wire.from_trigger("s", Trigger(9, 3, "reward", 0.5, T, T, T, "why", Flag.LATE)),
@@ -78,6 +81,7 @@ def messages() -> list[wire.Message]:
         wire.from_card("s", CARD, "0" * 64),
         wire.ConfigMessage(session="s", sha256="1" * 64, settings={"tick_hz": 10.0, "eeg": {"enabled": True}}),
         QualityNow().message(health, None),
+        wire.MarkerMessage(label="block", at=T),
     ]
 
 

@@ -3,8 +3,9 @@
 ::
 
     Volume ─ slice timing ─ registration ─ resampled to the reference ─┬─ tissue means, DVARS
-                                                                       └─ smoothing ─┬─ region means ─ BoldFrame
-                                                                                     └─ voxel GLM: maps
+                                                                       ├─ smoothing ─┬─ region means ─ BoldFrame
+                                                                       │             └─ voxel GLM: maps
+                                                                       └─ view: mean and change, to be looked at
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ from streamer.clean.bold.run_space import RunSpace
 from streamer.clean.bold.signal.volume_order import VolumeOrder
 from streamer.clean.bold.slice_timing import SliceTiming
 from streamer.clean.bold.spline import spline_coefficients
+from streamer.clean.bold.view import RunView, ViewSettings
 from streamer.contracts import Settings
 from streamer.errors import FormatError
-from streamer.messages import F32, F64, Array, BoldFrame, Flag, RunMaps, SessionTime, Volume
+from streamer.messages import F32, F64, Array, BoldFrame, Flag, RunMaps, SessionTime, Volume, VolumeView
 
 MAX_DISPLACEMENT_MM = 30.0
+MAX_T_MAPS = 4
+"""Maps of contrasts in a view."""
 
 
 class BoldLaneSettings(Settings):
@@ -54,6 +58,8 @@ class BoldLaneSettings(Settings):
     """Share of a region that must lie in the volumes; below it the region is NaN."""
     maps: MapSettings = MapSettings()
     """Voxel-wise general linear model."""
+    view: ViewSettings = ViewSettings()
+    """What can be looked at while the run goes on."""
 
 
 class BoldLane:
@@ -96,6 +102,7 @@ class BoldLane:
         self._space: RunSpace | None = None
         self._maps: Maps | None = None
         self._maps_of = ""
+        self._view: RunView | None = None
         self._done: dict[str, Mapping[str, F32]] = {}
         self._dvars = Dvars()
         self._slice_timing = SliceTiming() if settings.slice_timing == "linear" else None
@@ -128,6 +135,15 @@ class BoldLane:
         affine = np.eye(4) if self._reference is None else self._reference[1]
         return RunMaps({**self._done, **self._present_maps()}, affine)
 
+    def view(self) -> VolumeView | None:
+        """Give the newest volume as it is looked at; None before there is one, or where that is switched off.
+
+        It costs time, and is made anew at every call. A run's first ``MAX_T_MAPS`` contrasts are in it.
+        """
+        if self._view is None:
+            return None
+        return self._view.view({} if self._maps is None else self._maps.t_maps(MAX_T_MAPS))
+
     def warm_up(self) -> None:
         """Import, compile and run everything once on made-up volumes, so that the first real one need not wait."""
         shape = (32, 32, 16)
@@ -140,6 +156,7 @@ class BoldLane:
         lane = BoldLane(self.settings, labels, labels_affine, ("warm-up",))
         for index in range(2):
             lane(Volume(made_up, affine, "warm-up", index, None, 1.0, (), SessionTime(math.nan)))
+        lane.view()
         if lane._maps is not None:
             lane._maps.glm.warm_up()
 
@@ -201,6 +218,8 @@ class BoldLane:
                 moved = bool(flags & Flag.MOTION)
                 time_s = place.elapsed_s + self._at_s(volume)
                 self._maps(smooth[space.head], volume.index, time_s, parameters, tissue, moved=moved)
+            if self._view is not None:
+                self._view(values, volume, place.elapsed_s, enters=not flags & (Flag.MOTION | Flag.LATE))
             self._transform, self._parameters = transform, parameters
         unknown = np.full(len(self.names), np.nan, np.float32)
         return BoldFrame(
@@ -253,6 +272,8 @@ class BoldLane:
             )
             self._registration, self._reference = registration, (reference, affine)
             self._grid = (tuple(volume.data.shape), volume.affine)
+            if self.settings.view.enabled:
+                self._view = RunView(self.settings.view, self._space)
         return self._registration, self._space
 
     def _begin_run(self, volume: Volume) -> None:
@@ -261,6 +282,8 @@ class BoldLane:
         self._maps_of = volume.series
         self._parameters = None
         self._dvars.reset()
+        if self._view is not None:
+            self._view.begin()
         if self._slice_timing is not None:
             self._slice_timing.reset()
         if self.settings.maps.enabled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 from pydantic import Field
 
@@ -58,6 +59,10 @@ class Maps:
         """
         row = self._design.row(time_s, motion, tissue)
         self.glm(values, row, number, censored=moved and self.settings.censor)
+
+    def t_maps(self, most: int) -> Mapping[str, Array]:
+        """Give t of the first ``most`` contrasts so far, by the name of the contrast, each of shape (n_voxels,)."""
+        return {name: self.glm.t_map(weights) for name, weights in islice(self._contrasts.items(), most)}
 
     def values(self) -> Mapping[str, Array]:
         """Give the maps so far, each of shape (n_voxels,): t and % of every contrast, mean, and tSNR without drift."""
