@@ -4,25 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dashboard.stores import EegStore, Mark, PredictionStore, VolumeStore
+from dashboard.stores import (
+    HISTORY_S,
+    EegStore,
+    ImageStore,
+    Mark,
+    PredictionStore,
+    ScoreStore,
+    Timeline,
+    VolumeStore,
+)
 from streamer.messages import State
 from streamer.wire import (
     About,
     BoldMessage,
+    CardMessage,
+    ConfigMessage,
     EegPreview,
+    FeatureMessage,
     HealthMessage,
+    MarkerMessage,
     Message,
     PredictionMessage,
+    QualityMessage,
+    ScoreMessage,
     Status,
     TriggerMessage,
     VetoMessage,
+    VolumeMessage,
 )
 
-EEG_SECONDS = 10.0
-PREDICTION_SECONDS = 60.0
 SILENT_S = 4.0
 """A session that sends nothing for so long gives way to one that does: a killed loop leaves its retained status."""
-
+SHORTEST_TR_S = 0.4
 
 LAST_WILL = "connection lost"
 """Detail of the status that the broker publishes for a loop that is gone."""
@@ -34,6 +48,8 @@ class Peer:
 
     status: Status | None = None
     about: About | None = None
+    card: CardMessage | None = None
+    config: ConfigMessage | None = None
     order: int = 0
     """Grows with every announcement: the newest session is the one that announced itself last."""
     heard: float = float("-inf")
@@ -47,18 +63,39 @@ class Peer:
 
 @dataclass(slots=True)
 class View:
-    """The stores of the session that is followed."""
+    """The stores of the session that is followed; times are SessionTime, s."""
 
+    history_s: float = HISTORY_S
+    """How far back they reach."""
     eeg: EegStore | None = None
+    """Cleaned."""
+    raw: EegStore | None = None
+    """As it came: two samples hold the least and the largest of their stretch."""
     volumes: VolumeStore | None = None
+    images: ImageStore = field(init=False)
     predictions: PredictionStore | None = None
-    prediction: PredictionMessage | None = None
-    health: HealthMessage | None = None
+    prediction: Timeline[PredictionMessage] = field(init=False)
+    scores: ScoreStore = field(init=False)
+    markers: Timeline[MarkerMessage] = field(init=False)
+    health: Timeline[HealthMessage] = field(init=False)
+    quality: Timeline[QualityMessage] = field(init=False)
+    features: dict[str, Timeline[FeatureMessage]] = field(default_factory=dict[str, "Timeline[FeatureMessage]"])
+    """By name."""
     trigger: TriggerMessage | None = None
     now: float = float("-inf")
-    """Newest SessionTime that any message named, s."""
+    """Newest time that any message named."""
+    began: float = float("inf")
+    """Oldest time that any message named."""
     heard: dict[str, float] = field(default_factory=dict[str, float])
     """When each kind of message came last, s on the window's own clock."""
+
+    def __post_init__(self) -> None:
+        self.images = ImageStore(self.history_s)
+        self.prediction = Timeline(self.history_s)
+        self.scores = ScoreStore(self.history_s)
+        self.markers = Timeline(self.history_s)
+        self.health = Timeline(self.history_s)
+        self.quality = Timeline(self.history_s)
 
     def age(self, kind: str, now: float) -> float | None:
         """Seconds since a message of ``kind`` came; None when none did."""
@@ -72,21 +109,44 @@ class Board:
     ----------
     session : str or None
         The only session to follow; None follows the newest that is online, and goes over to the next when it ends.
+    history_s : float
+        How far back the stores reach, s.
     """
 
-    def __init__(self, session: str | None = None) -> None:
+    def __init__(self, session: str | None = None, history_s: float = HISTORY_S) -> None:
         self.wanted = session
         self.session: str | None = session
+        self.history_s = history_s
         self.peers: dict[str, Peer] = {}
-        self.view = View()
+        self.view = View(history_s)
         self.at = 0.0
         """Time of the present frame, s on the window's own clock; whoever feeds the board sets it."""
+        self.held: float | None = None
+        """The past that is shown, SessionTime s; None shows the present."""
         self.rejected = 0
         """Messages that contradict what their session said of itself."""
         self.started: float | None = None
         """When this session was taken up, s on the window's own clock."""
         self._announcements = 0
         self._came_back = False
+
+    @property
+    def shown(self) -> float:
+        """The time at the right edge of all panels, SessionTime s; minus infinity while none is known."""
+        return self.view.now if self.held is None else self.held
+
+    @property
+    def live(self) -> bool:
+        """Whether the present is shown."""
+        return self.held is None
+
+    def hold(self, at: float) -> None:
+        """Show the past up to ``at``, SessionTime s, as far back as it is held."""
+        self.held = min(max(at, self.view.now - self.history_s), self.view.now)
+
+    def release(self) -> None:
+        """Show the present again."""
+        self.held = None
 
     @property
     def peer(self) -> Peer | None:
@@ -98,10 +158,37 @@ class Board:
         """Channels, regions and classes of the session."""
         return self.peer.about if self.peer is not None else None
 
-    def take(self, session: str, message: Message) -> None:
+    @property
+    def eeg_names(self) -> list[str]:
+        """Names of the EEG channels, in order; numbers where they are not known."""
+        about, store = self.about, self.view.eeg
+        names = [channel.name for channel in about.channels if channel.kind == "eeg"] if about is not None else []
+        if store is not None and len(names) != store.rows.width:
+            return [f"{i + 1}" for i in range(store.rows.width)]
+        return names
+
+    @property
+    def ended(self) -> bool:
+        """Whether the session said goodbye itself; otherwise the broker spoke for it."""
+        status = self.peer.status if self.peer is not None else None
+        if status is None or status.online:
+            return False
+        return status.state == State.STOPPED.value and status.detail != LAST_WILL
+
+    def follow(self, session: str | None) -> None:
+        """Follow ``session`` and no other from now on; None the newest that is online."""
+        self.wanted = session
+        if session is not None and session != self.session:
+            self.session = session
+            self._clear()
+        self._follow()
+
+    def take(self, session: str, message: Message | VolumeMessage) -> None:
         """Take one message that came just now."""
         if isinstance(message, Status | About):
             self._announce(session, message)
+        elif isinstance(message, CardMessage | ConfigMessage):
+            self._note(session, message)
         elif session in self.peers:
             self.peers[session].heard = self.at
             self._follow()
@@ -112,7 +199,16 @@ class Board:
         except (ValueError, OverflowError):
             self.rejected += 1
             return
-        self.view.heard[type(message).__name__] = self.at
+        self.view.heard[_kind(message)] = self.at
+
+    def _note(self, session: str, message: CardMessage | ConfigMessage) -> None:
+        if self.wanted is not None and session != self.wanted:
+            return
+        peer = self.peers.setdefault(session, Peer())
+        if isinstance(message, CardMessage):
+            peer.card = message
+        else:
+            peer.config = message
 
     def _announce(self, session: str, message: Status | About) -> None:
         if self.wanted is not None and session != self.wanted:
@@ -151,43 +247,64 @@ class Board:
         return self._lively(peer), peer.online, peer.order
 
     def _clear(self) -> None:
-        self.view = View()
+        self.view = View(self.history_s)
         self.started = self.at
+        self.held = None
         self._came_back = False
 
     def _restarted(self, number: int, held_to: int) -> None:
         # the loop was started again under the same name: its numbers run back, what is shown belongs to the past
         if self._came_back and number < held_to:
             health, heard = self.view.health, self.view.heard
-            self.view = View(health=health, heard=heard)
+            self.view = View(self.history_s, heard=heard)
+            self.view.health = health
+            self.held = None
             self._came_back = False
 
-    def _store(self, message: Message) -> None:
+    def _store(self, message: Message | VolumeMessage) -> None:
+        view = self.view
         match message:
             case EegPreview():
                 self._store_eeg(message)
             case BoldMessage():
                 self._store_volume(message)
+            case VolumeMessage():
+                view.images.put(message)
+                self._see(message.received)
             case PredictionMessage():
                 self._store_prediction(message)
+            case ScoreMessage():
+                view.scores.put(message)
+                self._see(message.about)
             case TriggerMessage():
-                text = f"{message.action} {message.level:.2f}"
+                why = f", {message.reason}" if message.reason else ""
+                text = f"{message.action} {message.level:.2f}{why}"
                 self._predictions().mark(f"trigger {message.id}", Mark(message.about, fired=True, text=text))
-                self.view.trigger = message
+                view.trigger = message
                 self._see(message.about)
             case VetoMessage():
                 self._predictions().mark(
                     f"veto {message.window}", Mark(message.about, fired=False, text=message.reason)
                 )
                 self._see(message.about)
-            case HealthMessage():
-                self.view.health = message
+            case FeatureMessage():
+                view.features.setdefault(message.name, Timeline(self.history_s)).add(message.about, message)
+                self._see(message.about)
+            case MarkerMessage():
+                view.markers.add(message.at, message)
                 self._see(message.at)
-            case _:
+            case HealthMessage():
+                view.health.add(message.at, message)
+                self._see(message.at)
+            case QualityMessage():
+                view.quality.add(message.at, message)
+                self._see(message.at)
+            case Status() | About() | CardMessage() | ConfigMessage():
                 pass
 
     def _see(self, time: float) -> None:
         self.view.now = max(self.view.now, time)
+        self.view.began = min(self.view.began, time)
 
     def _store_eeg(self, message: EegPreview) -> None:
         if not message.sfreq > 0:
@@ -198,27 +315,42 @@ class Board:
         full = self.about.eeg_sfreq if self.about is not None else message.sfreq
         # numbers count samples of the cleaned EEG, of which the preview may hold every second, third …
         first = round(message.first_sample * message.sfreq / full)
-        store = self.view.eeg
+        store = self.view.raw if message.raw else self.view.eeg
         if store is not None and not store.rows.empty:
             self._restarted(first, store.rows.end)
-            store = self.view.eeg
+            store = self.view.raw if message.raw else self.view.eeg
         # a rate that was measured wavers in its last digits: that is no other stream
         if (
             store is None
             or store.rows.width != len(message.data_uv)
             or abs(message.sfreq - store.sfreq) > 0.01 * store.sfreq
         ):
-            store = self.view.eeg = EegStore(len(message.data_uv), message.sfreq, EEG_SECONDS)
+            store = EegStore(len(message.data_uv), message.sfreq, self.history_s)
+            if message.raw:
+                self.view.raw = store
+            else:
+                self.view.eeg = store
         store.put(first, message.t0, message.data_uv)
         store.bad = frozenset(message.bad)
+        self._see(message.t0)
         self._see(store.newest)
 
     def _store_volume(self, message: BoldMessage) -> None:
         store = self.view.volumes
         if store is None or store.n_regions != len(message.regions):
-            store = self.view.volumes = VolumeStore(len(message.regions))
+            held = round(self.history_s / SHORTEST_TR_S)
+            store = self.view.volumes = VolumeStore(len(message.regions), held)
         motion = [*message.motion_mm, *message.motion_rad]
-        store.put(message.index, message.acquired, message.received, message.regions, motion, message.fd_mm)
+        store.put(
+            message.index,
+            message.acquired,
+            message.received,
+            message.regions,
+            motion,
+            message.fd_mm,
+            message.dvars_percent,
+            message.z,
+        )
         self._see(message.received)
 
     def _predictions(self) -> PredictionStore:
@@ -226,33 +358,31 @@ class Board:
             about = self.about
             classes = about.classes if about is not None else list(self._last_classes())
             tick_hz = about.tick_hz if about is not None else 10.0
-            self.view.predictions = PredictionStore(classes, tick_hz, PREDICTION_SECONDS)
+            self.view.predictions = PredictionStore(classes, tick_hz, self.history_s)
         return self.view.predictions
 
     def _last_classes(self) -> dict[str, float]:
-        return self.view.prediction.probabilities if self.view.prediction is not None else {}
+        newest = self.view.prediction.newest
+        return newest.probabilities if newest is not None else {}
 
     def _store_prediction(self, message: PredictionMessage) -> None:
         store = self.view.predictions
         if store is not None and not store.rows.empty:
             self._restarted(message.seq, store.rows.end)
-        if self.view.prediction is None or message.seq >= self.view.prediction.seq:
-            self.view.prediction = message
+        self.view.prediction.add(message.about, message)
         store = self._predictions()
         if not store.classes and message.probabilities:
-            store = self.view.predictions = PredictionStore(
-                list(message.probabilities), store.rows.capacity / store.seconds
-            )
-        store.put(message.seq, message.about, message.probabilities)
+            made = PredictionStore(list(message.probabilities), store.tick_hz, self.history_s)
+            made.marks, made.triggers, made.vetoes = store.marks, store.triggers, store.vetoes
+            store = self.view.predictions = made
+        store.put(message.seq, message.about, message.probabilities, message.uncertainty)
         self._see(message.about)
 
-    @property
-    def ended(self) -> bool:
-        """Whether the session said goodbye itself; otherwise the broker spoke for it."""
-        status = self.peer.status if self.peer is not None else None
-        if status is None or status.online:
-            return False
-        return status.state == State.STOPPED.value and status.detail != LAST_WILL
+
+def _kind(message: Message | VolumeMessage) -> str:
+    if isinstance(message, EegPreview) and message.raw:
+        return "raw"
+    return type(message).__name__
 
 
 def _layout(about: About) -> tuple[object, ...]:

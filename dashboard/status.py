@@ -1,23 +1,16 @@
-"""The status line: one word, and what to do about it. A pure function of what is known."""
+"""The status line: one word that says how the session stands, how urgent that is, and what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+
+from dashboard.flags import Level, Meaning, ranked
 
 EEG_SILENT_S = 1.5
 LOOP_SILENT_S = 4.0
 
-
-class Level(Enum):
-    """How urgent it is; each has a colour and a sign of its own."""
-
-    GOOD = "good"
-    BUSY = "busy"
-    IDLE = "idle"
-    WARN = "warn"
-    ALARM = "alarm"
+__all__ = ["EEG_SILENT_S", "LOOP_SILENT_S", "Level", "Situation", "StatusLine", "status_line"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +25,11 @@ class Situation:
     online: bool = False
     ended: bool = False
     state: str = ""
+    """As the session's status says."""
+    health_state: str = ""
+    """As the loop's last health message says."""
+    armed: bool | None = None
+    """Whether the loop lets triggers leave; None when it does not say."""
     detail: str = ""
     health_age: float | None = None
     """s since the loop's last health message; None when none came."""
@@ -42,9 +40,18 @@ class Situation:
     """s since the last EEG came; None when none came."""
     expects_volumes: bool = True
     volumes: int = 0
-    flags: Sequence[str] = ()
+    bold_age: float | None = None
+    """s, age of the newest volume that the model sees; None when it sees none."""
+    flags: Collection[str] = ()
+    vetoing: Collection[str] = ()
+    """Flags that hold triggers back in this session, as far as it says."""
+    bad_channels: Sequence[str] = ()
     losses: Mapping[str, int] = field(default_factory=dict[str, int])
     notes: Sequence[str] = ()
+    replayed: float | None = None
+    """How much of a recording was read, 0..1; None for a session that runs."""
+    overloaded: bool = False
+    """This window drops messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,53 +63,28 @@ class StatusLine:
     advice: str
 
 
-ADVICE = {
-    "RECORDING_LOST": "The disk is full or too slow: free space now, raw data is being lost.",
-    "BAD_CHANNELS": "Too many EEG channels are bad: check the cap's impedances.",
-    "UNSYNCED": "No volume trigger fits: check the trigger cable and the scanner's clock box.",
-    "MISALIGNED": "Volumes and triggers do not go together: check the trigger cable and the first volume's number.",
-    "GAP": "EEG samples are missing: check the amplifier's link.",
-    "CLOCK_STEP": "The amplifier's clock jumped: check the clock synchronisation.",
-    "CLIPPED": "EEG is at the rail: check electrodes and the amplifier's range.",
-    "NO_EEG": "No usable EEG in the window: check the amplifier and its stream.",
-    "NO_BOLD": "No usable volume in the window: check the scanner's export.",
-    "STALE": "Data is older than allowed: check the scanner's export and the processor load.",
-    "LATE": "Data arrives late: check the network and the processor load.",
-    "MOTION": "Head motion is above its limit: remind the participant to lie still.",
-    "UNCALIBRATED": "No calibration was given: baselines come from this run, and no trigger fires.",
-    "WARMING": "Templates and baselines are still settling.",
-    "ABSTAINED": "The model cannot tell the states apart now. It passes by itself; if it stays, calibrate anew.",
-}
-"""What to do about a flag, the most urgent first."""
-
-
 def status_line(now: Situation) -> StatusLine:
-    """Say how things stand, the most fundamental trouble first."""
-    absent = _absent(now)
-    if absent is not None:
-        return absent
-    if now.health_age is None and now.followed > LOOP_SILENT_S:
-        return StatusLine("LOOP SILENT", Level.ALARM, "The loop says that it is there, but sends nothing. Restart it.")
-    if now.health_age is not None and now.health_age > LOOP_SILENT_S:
-        return StatusLine(
-            "LOOP SILENT", Level.ALARM, f"Nothing from the loop for {now.health_age:.0f} s. Is its process alive?"
-        )
-    if now.state == "STARTING":
-        return StatusLine("STARTING", Level.BUSY, now.detail or "The loop is finding its streams.")
-    if now.expects_eeg and now.state != "STOPPED":
-        if now.eeg_age is not None and now.eeg_age > EEG_SILENT_S:
-            return StatusLine(
-                "EEG SILENT",
-                Level.ALARM,
-                f"No EEG for {now.eeg_age:.0f} s: is the amplifier recording, and its LSL stream up?",
-            )
-        if now.eeg_age is None and now.followed > LOOP_SILENT_S:
-            return StatusLine("EEG SILENT", Level.ALARM, "No EEG yet: start the amplifier's LSL stream.")
-    if now.expects_volumes and not now.volumes and now.state in {"WARMING", "RUNNING", "DEGRADED"}:
-        return StatusLine(
-            "WAITING FOR VOLUMES", Level.BUSY, "EEG is there. Start the scan; is the real-time export switched on?"
-        )
-    return _state(now)
+    """Say how things stand, the most fundamental trouble first.
+
+    What makes the rest unknowable comes first (no broker, no session, a silent loop), then what is lost for ever (EEG
+    that does not come, raw data that is not written), then what the operator decided and may have forgotten (triggers
+    stopped), then what the session waits for, then flags by their urgency. A window that cannot follow says so before
+    it speaks of single flags, which it may have missed.
+    """
+    found = _replay(now) if now.replayed is not None else _absent(now) or _silent(now)
+    return found or _stopped(now) or _waiting(now) or _state(now)
+
+
+def _replay(now: Situation) -> StatusLine | None:
+    share = now.replayed or 0.0
+    if now.problem:
+        return StatusLine("REPLAY BROKEN", Level.ALARM, f"{now.broker}: {now.problem}")
+    if now.session is None:
+        return StatusLine("REPLAY", Level.BUSY, f"Reading {now.broker}.")
+    read = "Read to its end. " if share >= 1 else f"{100 * share:.0f} % read. "
+    then = " · ".join(meaning.word for _, meaning in ranked(now.flags))
+    state = now.health_state or now.state
+    return StatusLine("REPLAY", Level.IDLE, f"{read}Then: {state or 'nothing yet'}{f' · {then}' if then else ''}")
 
 
 def _absent(now: Situation) -> StatusLine | None:
@@ -121,27 +103,100 @@ def _absent(now: Situation) -> StatusLine | None:
     return None
 
 
+def _silent(now: Situation) -> StatusLine | None:
+    if now.health_age is None and now.followed > LOOP_SILENT_S:
+        return StatusLine("LOOP SILENT", Level.ALARM, "The loop says that it is there, but sends nothing. Restart it.")
+    if now.health_age is not None and now.health_age > LOOP_SILENT_S and not _closing(now):
+        return StatusLine(
+            "LOOP SILENT", Level.ALARM, f"Nothing from the loop for {now.health_age:.0f} s. Is its process alive?"
+        )
+    if now.state == "STARTING":
+        return StatusLine("STARTING", Level.BUSY, now.detail or "The loop is finding its streams.")
+    if now.expects_eeg and not _closing(now):
+        if now.eeg_age is not None and now.eeg_age > EEG_SILENT_S:
+            return StatusLine(
+                "EEG SILENT",
+                Level.ALARM,
+                f"No EEG for {now.eeg_age:.0f} s: is the amplifier recording, and its LSL stream up?",
+            )
+        if now.eeg_age is None and now.followed > LOOP_SILENT_S:
+            return StatusLine("EEG SILENT", Level.ALARM, "No EEG yet: start the amplifier's LSL stream.")
+    return None
+
+
+def _closing(now: Situation) -> bool:
+    # stopped triggers are telemetry too; a loop that closes says STOPPED and tells no more of its health
+    return now.state == "STOPPED" and now.health_state != "STOPPED"
+
+
+def _stopped(now: Situation) -> StatusLine | None:
+    if _closing(now):
+        return StatusLine("STOPPED", Level.IDLE, now.detail or "The loop has stopped and writes out its data.")
+    if "RECORDING_LOST" in now.flags:
+        return _flagged(now, *next(ranked({"RECORDING_LOST"})))
+    if now.overloaded:
+        return StatusLine(
+            "WINDOW BEHIND",
+            Level.WARN,
+            "This window cannot follow and leaves data out; the loop is not affected. Close panels or other programs.",
+        )
+    if now.state == "STOPPED" or now.armed is False:
+        trouble = [meaning.advice for _, meaning in ranked(set(now.flags) - {"WARMING", "ABSTAINED"})]
+        return StatusLine(
+            "TRIGGERS STOPPED",
+            Level.WARN,
+            f"No trigger leaves, and what is shown is neutral. Arm to go on. {trouble[0] if trouble else ''}".rstrip(),
+        )
+    return None
+
+
+def _waiting(now: Situation) -> StatusLine | None:
+    if now.expects_volumes and not now.volumes and now.state in {"WARMING", "RUNNING", "DEGRADED"}:
+        return StatusLine(
+            "WAITING FOR VOLUMES", Level.BUSY, "EEG is there. Start the scan; is the real-time export switched on?"
+        )
+    return None
+
+
 def _state(now: Situation) -> StatusLine:
     lost = {name: n for name, n in now.losses.items() if n}
     losses = "Lost: " + ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in lost.items()) + ". " if lost else ""
+    if now.state not in {"RUNNING", "WARMING", "DEGRADED"}:
+        return StatusLine(now.state or "UNKNOWN", Level.WARN, now.detail or "This window does not know this state.")
+    for name, meaning in ranked(now.flags):
+        if now.state == "DEGRADED" or (now.state == "RUNNING" and name not in {"WARMING", "UNCALIBRATED"}):
+            return _flagged(now, name, meaning)
+        if now.state == "WARMING" and meaning.early:
+            return _flagged(now, name, meaning)
     match now.state:
         case "RUNNING":
-            advice = losses + _advice(now, "Triggers are on." if lost else "All lanes are good. Triggers are on.")
-            return StatusLine("RUNNING", Level.WARN if lost else Level.GOOD, advice)
+            level = Level.WARN if lost else Level.GOOD
+            otherwise = "Triggers are on." if lost or now.bad_channels else "All lanes are good. Triggers are on."
         case "WARMING":
-            return StatusLine("WARMING", Level.BUSY, losses + _advice(now, "Baselines settle. Triggers are off."))
-        case "DEGRADED":
-            return StatusLine("DEGRADED", Level.WARN, losses + _advice(now, "Triggers are off until data is good."))
-        case "STOPPED":
-            return StatusLine("STOPPED", Level.IDLE, now.detail or "The loop has stopped and writes out its data.")
+            level, otherwise = Level.BUSY, "Baselines settle. Triggers are off."
         case _:
-            return StatusLine(now.state or "UNKNOWN", Level.WARN, now.detail or "This window does not know this state.")
+            level, otherwise = Level.WARN, "Triggers are off until data is good."
+    told = now.detail or (now.notes[0] if now.notes else otherwise)
+    bad = f"Bad: {_some(now.bad_channels)}. " if now.bad_channels else ""
+    return StatusLine(now.state, level, losses + bad + told)
 
 
-def _advice(now: Situation, otherwise: str) -> str:
-    # while it warms up, unsettled data is no news
-    skip = {"WARMING", "UNCALIBRATED"} if now.state != "DEGRADED" else set[str]()
-    known = [text for flag, text in ADVICE.items() if flag in now.flags and flag not in skip]
-    if known:
-        return known[0]
-    return now.detail or (now.notes[0] if now.notes else otherwise)
+def _flagged(now: Situation, name: str, meaning: Meaning) -> StatusLine:
+    word, advice = meaning.word, meaning.advice
+    flags = set(now.flags)
+    if name == "STALE":
+        if "NO_BOLD" in flags and "NO_EEG" not in flags:
+            word = "STALE BOLD"
+            age = f" for {now.bold_age:.0f} s" if now.bold_age is not None else ""
+            advice = f"No new volume{age}: is the scan still running, and its real-time export?"
+        elif "NO_EEG" in flags and "NO_BOLD" not in flags:
+            word = "STALE EEG"
+    if now.bad_channels and name in {"BAD_CHANNELS", "CLIPPED"}:
+        advice = f"{advice.rstrip('.')}. Bad: {_some(now.bad_channels)}."
+    held = " Triggers wait." if name in now.vetoing and now.state in {"RUNNING", "DEGRADED"} else ""
+    return StatusLine(word, meaning.level, advice + held)
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dashboard.display import DisplayError, require_fonts
-from dashboard.feed import Access, parse_broker
 from dashboard.feedback.settings import Corner, Style, ViewSettings
+from dashboard.link.feed import Access, parse_broker
 from dashboard.running import (
     StopSignal,
     check_screenshot,

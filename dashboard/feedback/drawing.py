@@ -8,9 +8,9 @@ from __future__ import annotations
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPen
 
+from dashboard.drawing.theme import SKY, YELLOW, font
 from dashboard.feedback.settings import Corner
 from dashboard.feedback.store import Look
-from dashboard.theme import SKY, YELLOW, font
 
 GROUND = QColor("#05070a")
 """Dark: a projector lights the bore."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 
-from dashboard.feed import Access, BrokerAddress, Feed
 from dashboard.feedback.store import Heard
+from dashboard.link.feed import Access, BrokerAddress, Feed
 from streamer.errors import FormatError
 from streamer.wire import ROOT, ScoreMessage, Status, TriggerMessage, decode
 
@@ -46,10 +46,9 @@ class ScoreFeed(Feed):
     def __init__(
         self, broker: BrokerAddress, session: str | None, access: Access | None, now: Callable[[], float]
     ) -> None:
-        super().__init__(broker, session, access, kinds=tuple(KINDS))
+        super().__init__(broker, session, access, kinds=tuple(KINDS), now=now)
         self.wake: Callable[[], None] = lambda: None
         """Called from the network's thread when something waits."""
-        self._now = now
         # a flood of one kind must not push out another
         self._waiting = {name: deque[Heard](maxlen=CAPACITY) for name in KINDS}
 
@@ -63,7 +62,7 @@ class ScoreFeed(Feed):
 
     def take(self, topic: str, payload: bytes | bytearray) -> None:
         """Decode one message and queue it; a bad one is counted, and hides the score where it stands for one."""
-        at = self._now()
+        at = self.now()
         self.received += 1
         root, _, rest = topic.partition("/")
         session, _, name = rest.partition("/")

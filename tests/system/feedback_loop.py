@@ -13,7 +13,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from pylsl import local_clock
 
-from dashboard.feed import parse_broker
+from dashboard.link.feed import parse_broker
 from streamer.wire import Message, ScoreMessage, Status, TriggerMessage, encode, topic
 
 COMMAND = [

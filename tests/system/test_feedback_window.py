@@ -16,10 +16,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QImage
 from pytestqt.qtbot import QtBot
 
-from dashboard.feed import parse_broker
 from dashboard.feedback.feed import ScoreFeed
 from dashboard.feedback.settings import Corner, Style, ViewSettings
 from dashboard.feedback.view import FeedbackView
+from dashboard.link.feed import parse_broker
 from streamer.broker import EmbeddedBroker
 from streamer.clock import LiveClock
 from streamer.emit.mqtt import MqttSettings, MqttSink

@@ -1,4 +1,4 @@
-"""The dashboard without a window: board, status line, feed, display."""
+"""The dashboard without a window: board, feed, display."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import pytest
 
 from dashboard.board import LAST_WILL, Board
 from dashboard.display import DisplayError, load_graphics, use_platform
-from dashboard.feed import BrokerAddress, Feed, parse_broker
-from dashboard.status import ADVICE, Level, Situation, status_line
+from dashboard.link.feed import BrokerAddress, Feed, parse_broker
 from streamer.errors import UsageError
-from streamer.messages import Flag
 from streamer.wire import (
     About,
     BoldMessage,
@@ -24,54 +22,6 @@ from streamer.wire import (
     VetoMessage,
     encode,
 )
-
-GOOD = {
-    "connected": True,
-    "session": "s",
-    "online": True,
-    "state": "RUNNING",
-    "health_age": 0.5,
-    "followed": 60.0,
-    "eeg_age": 0.1,
-    "volumes": 5,
-}
-
-
-@pytest.mark.parametrize(
-    ("change", "word", "level", "says"),
-    [
-        ({}, "RUNNING", Level.GOOD, "All lanes are good"),
-        ({"connected": False, "broker": "mqtt://h:1"}, "NO BROKER", Level.ALARM, "mqtt://h:1"),
-        ({"session": None, "online": False}, "NO SESSION", Level.IDLE, "Waiting for a session"),
-        ({"wanted": "s", "online": False, "state": ""}, "NO SESSION", Level.IDLE, "session s"),
-        ({"online": False}, "OFFLINE", Level.ALARM, "without a goodbye"),
-        ({"online": False, "ended": True}, "ENDED", Level.IDLE, "over"),
-        ({"health_age": 9.0}, "LOOP SILENT", Level.ALARM, "9 s"),
-        ({"health_age": None}, "LOOP SILENT", Level.ALARM, "sends nothing"),
-        ({"state": "STARTING", "eeg_age": None}, "STARTING", Level.BUSY, "streams"),
-        ({"eeg_age": 3.2}, "EEG SILENT", Level.ALARM, "3 s"),
-        ({"eeg_age": None}, "EEG SILENT", Level.ALARM, "No EEG yet"),
-        ({"eeg_age": None, "expects_eeg": False}, "RUNNING", Level.GOOD, "All lanes"),
-        ({"volumes": 0}, "WAITING FOR VOLUMES", Level.BUSY, "Start the scan"),
-        ({"volumes": 0, "state": "WARMING"}, "WAITING FOR VOLUMES", Level.BUSY, "Start the scan"),
-        ({"volumes": 0, "expects_volumes": False}, "RUNNING", Level.GOOD, "All lanes"),
-        ({"state": "WARMING", "flags": ["WARMING"]}, "WARMING", Level.BUSY, "settle"),
-        ({"state": "DEGRADED"}, "DEGRADED", Level.WARN, "Triggers are off"),
-        ({"state": "DEGRADED", "flags": ["STALE", "UNSYNCED"]}, "DEGRADED", Level.WARN, "trigger cable"),
-        ({"losses": {"volumes": 2, "eeg_samples": 0}}, "RUNNING", Level.WARN, "Lost: volumes 2."),
-        ({"state": "STOPPED"}, "STOPPED", Level.IDLE, "stopped"),
-        ({"state": "DREAMING"}, "DREAMING", Level.WARN, "does not know"),
-    ],
-)
-def test_status_line(change: dict[str, object], word: str, level: Level, says: str) -> None:
-    line = status_line(Situation(**(GOOD | change)))
-    assert (line.word, line.level) == (word, level)
-    assert says in line.advice
-
-
-def test_every_flag_has_its_advice() -> None:
-    assert set(ADVICE) == {flag.name for flag in Flag if flag}
-
 
 CHANNELS = [ChannelEntry("Fz", "eeg"), ChannelEntry("Cz", "eeg"), ChannelEntry("ECG", "ecg")]
 
@@ -179,7 +129,7 @@ def test_a_rate_that_wavers_in_its_last_digits_empties_nothing() -> None:
     for k, sfreq in enumerate((250.0, 249.999, 250.001, 250.0)):
         board.take("one", preview(25 * k, sfreq=sfreq))
     assert board.view.eeg is not None
-    assert int(np.isfinite(board.view.eeg.traces()).all(axis=1).sum()) == 100
+    assert int(np.isfinite(board.view.eeg.rows.read()).all(axis=1).sum()) == 100
 
 
 def test_a_preview_of_every_second_sample_is_numbered_on_its_own_grid() -> None:
@@ -219,9 +169,9 @@ def test_board_goes_over_to_the_next_session_when_one_ends() -> None:
     assert board.session == "one"
     board.take("one", offline("one"))
     assert board.session == "two"
-    assert board.view.prediction is None
+    assert board.view.prediction.newest is None
     board.take("two", prediction(1))
-    assert board.view.prediction is not None
+    assert board.view.prediction.newest == prediction(1)
 
 
 def test_an_ended_session_stays_in_view_until_another_comes() -> None:
@@ -230,7 +180,7 @@ def test_an_ended_session_stays_in_view_until_another_comes() -> None:
     board.take("one", offline("one", "All written."))
     assert board.session == "one"
     assert board.ended
-    assert board.view.prediction is not None
+    assert board.view.prediction.newest == prediction(0)
 
 
 def test_the_last_will_is_no_goodbye() -> None:

@@ -1,12 +1,21 @@
-"""The dashboard's stores and raster: numpy alone."""
+"""The dashboard's stores: numpy alone."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from dashboard.raster import LEVELS, raster, spans
-from dashboard.stores import EegStore, Mark, PredictionStore, RowRing, VolumeStore
+from dashboard.stores import (
+    EegStore,
+    ImageStore,
+    Mark,
+    PredictionStore,
+    RowRing,
+    ScoreStore,
+    Timeline,
+    VolumeStore,
+)
+from streamer.wire import ScoreMessage, VolumeImage, VolumeMessage
 
 
 def rows(*values: float) -> np.ndarray:
@@ -91,9 +100,73 @@ def test_eeg_store_moves_on_while_the_eeg_is_silent() -> None:
     store = EegStore(2, sfreq=10.0, seconds=1.0)
     store.put(0, 100.0, [[float(i) for i in range(10)], [None] * 10])
     assert store.newest == pytest.approx(101.0)
-    np.testing.assert_array_equal(store.traces()[:, 0], np.arange(10))
-    assert np.isnan(store.traces()[:, 1]).all()
-    np.testing.assert_array_equal(store.traces(lag=0.3)[:, 0], [3, 4, 5, 6, 7, 8, 9, np.nan, np.nan, np.nan])
+    traces = store.traces(101.0, 1.0)
+    np.testing.assert_array_equal(traces[:, 0], np.arange(10))
+    assert np.isnan(traces[:, 1]).all()
+    np.testing.assert_array_equal(store.traces(101.3, 1.0)[:, 0], [3, 4, 5, 6, 7, 8, 9, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(store.traces(100.4, 0.6)[:, 0], [np.nan, np.nan, 0, 1, 2, 3])
+
+
+def test_ring_takes_memory_as_rows_come_and_loses_nothing_on_the_way() -> None:
+    ring = RowRing(10**7, 1)
+    data = np.arange(20_000.0)[:, None]
+    for first in range(7, 20_000, 900):
+        ring.put(first, data[first : first + 900])
+    ring.put(3, data[3:7])
+    np.testing.assert_array_equal(ring.read(), data[3:])
+    assert (ring.missing, ring.late, ring.expired) == (0, 4, 0)
+    np.testing.assert_array_equal(ring.between(19_998, 20_002)[:, 0], [19_998, 19_999, np.nan, np.nan])
+
+
+def test_a_ring_that_grows_forgets_what_a_full_one_forgets() -> None:
+    grown, whole = RowRing(9000, 1), RowRing(9000, 1)
+    whole.put(0, np.full((9000, 1), np.nan))
+    data = np.arange(30_000.0)[:, None]
+    for first in range(9000, 30_000, 1300):
+        for ring in (grown, whole):
+            ring.put(first, data[first : first + 1300])
+    np.testing.assert_array_equal(grown.read(), whole.read())
+    np.testing.assert_array_equal(grown.read(), data[-9000:])
+
+
+def test_a_timeline_gives_what_was_known_at_a_time() -> None:
+    line: Timeline[str] = Timeline(10.0)
+    for at, item in ((1.0, "a"), (3.0, "c"), (2.0, "b")):
+        line.add(at, item)
+    assert [line.at(t) for t in (0.5, 1.0, 2.5, 9.0)] == [None, "a", "b", "c"]
+    assert list(line.between(1.5, 3.0)) == ["b", "c"]
+    assert (line.newest, line.newest_at, line.first_at, line.count) == ("c", 3.0, 1.0, 3)
+    with pytest.raises(ValueError, match="not a number"):
+        line.add(float("nan"), "d")
+
+
+def test_a_timeline_holds_a_bounded_number() -> None:
+    line: Timeline[int] = Timeline(50.0, most=400)
+    for i in range(5000):
+        line.add(0.1 * i, i)
+        assert len(line) <= 400
+    assert line.newest == 4999
+    late: Timeline[int] = Timeline(5.0)
+    for i in range(1000):
+        late.add(0.1 * i, i)
+    assert 50 <= len(late) <= 150
+    assert late.first_at is not None
+    assert late.first_at > 85.0
+
+
+def test_images_are_held_as_far_as_memory_allows() -> None:
+    def volume(index: int, shape: tuple[int, int, int] = (4, 4, 4)) -> VolumeMessage:
+        image = VolumeImage.of(np.full(shape, 0.5, np.float32), "", 1.0)
+        return VolumeMessage(index, "one", 2.0 * index, np.eye(4), {"mean": image})
+
+    store = ImageStore(seconds=20.0, most_bytes=5 * 64)
+    for i in range(8):
+        store.put(volume(i))
+    assert store.newest is not None
+    assert store.newest.index == 7
+    assert [getattr(store.at(t), "index", None) for t in (5.9, 6.0, 8.5, 99.0)] == [None, 3, 4, 7]
+    store.put(volume(8, (2, 2, 2)))
+    assert store.at(15.0) is None
 
 
 def put_volume(store: VolumeStore, index: int, received: float, value: float = 0.0) -> None:
@@ -136,48 +209,26 @@ def test_prediction_store_counts_each_trigger_once_and_holds_a_bounded_number() 
     for i in range(50):
         store.mark(f"veto {i}", Mark(float(i), fired=False, text="MOTION"))
     assert (store.triggers, store.vetoes) == (1, 50)
-    assert len(store.marks) == 10
-    store.put(0, 0.5, {"task": 0.9})
-    times, probabilities = store.traces()
-    assert times[-1] == 0.5
-    np.testing.assert_array_equal(probabilities[-1], [np.nan, 0.9])
+    assert [mark.at for mark in store.marks.between(45.5, 99.0)] == [46.0, 47.0, 48.0, 49.0]
+    store.put(0, 0.5, {"task": 0.9}, uncertainty=0.3)
+    store.put(2, 1.5, {"task": 0.8}, uncertainty=0.4)
+    times, probabilities, uncertainty = store.traces(2.0, 60.0)
+    np.testing.assert_array_equal(times, [0.5, np.nan, 1.5])
+    np.testing.assert_array_equal(probabilities, [[np.nan, 0.9], [np.nan, np.nan], [np.nan, 0.8]])
+    np.testing.assert_array_equal(uncertainty, [0.3, np.nan, 0.4])
+    assert len(store.traces(1.0, 60.0)[0]) == 1
 
 
-def test_raster_loses_no_spike() -> None:
-    data = np.zeros((10_000, 1))
-    data[4321] = 40.0
-    image = raster(data, 200, 100, per_row=100.0)
-    column = 4321 * 200 // 10_000
-    tops = [int(np.flatnonzero(image[:, x])[0]) for x in range(200)]
-    # the trace lies in the middle, a row of 50 pixels is 100 units
-    assert tops[column] == 50 - 20
-    assert tops[column - 5] >= 48
-
-
-def test_raster_leaves_a_gap_empty_and_uses_two_tints() -> None:
-    data = np.zeros((400, 2))
-    data[100:200] = np.nan
-    image = raster(data, 100, 60, per_row=10.0)
-    assert not image[:, 26:49].any()
-    assert image[:, :24].any(axis=0).all()
-    assert image[:, 51:].any(axis=0).all()
-    upper, lower = image[:30], image[30:]
-    assert 1 <= upper[upper > 0].min() <= upper.max() <= LEVELS
-    assert LEVELS < lower[lower > 0].min() <= lower.max() <= 2 * LEVELS
-
-
-def test_raster_draws_few_samples_over_many_pixels_as_one_line() -> None:
-    image = raster(np.array([[0.0], [10.0], [-10.0], [0.0]]), 120, 80, per_row=20.0)
-    assert image.any(axis=0).all()
-
-
-def test_columns_of_a_raster_touch() -> None:
-    rng = np.random.default_rng(0)
-    low, high = spans(np.cumsum(rng.normal(size=(3000, 3)), axis=0), 500)
-    assert (low[1:] <= high[:-1] + 1e-9).all()
-    assert (high[1:] >= low[:-1] - 1e-9).all()
-
-
-@pytest.mark.parametrize("shape", [(0, 3), (5, 0)])
-def test_raster_of_nothing_is_empty(shape: tuple[int, int]) -> None:
-    assert not raster(np.zeros(shape), 20, 10, per_row=1.0).any()
+def test_scores_are_nothing_where_neutral_was_shown() -> None:
+    store = ScoreStore(60.0)
+    for i, neutral in enumerate((False, True, False)):
+        store.put(
+            ScoreMessage(
+                window=i, level=0.5, axes={}, threshold=0.6, neutral=neutral, about=float(i), ready=None,
+                expires=9.0, flags=[],
+            )
+        )  # fmt: skip
+    times, levels, thresholds = store.traces(5.0, 60.0)
+    np.testing.assert_array_equal(times, [0, 1, 2])
+    np.testing.assert_array_equal(levels, [0.5, np.nan, 0.5])
+    np.testing.assert_array_equal(thresholds, [0.6] * 3)

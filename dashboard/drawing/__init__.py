@@ -1,0 +1,1 @@
+"""How things look: colours, frames, and pictures made of arrays."""

@@ -1,0 +1,1 @@
+"""Numbers that are computed for panels: numpy and scipy, no Qt, no clock."""
