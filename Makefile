@@ -7,7 +7,7 @@ PYTHON ?= $(firstword $(foreach v,3.14 3.13 3.12 3.11,$(if $(shell python$(v) -c
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test env faults audit lint unit system system-packages clean help
+.PHONY: demo test env faults pictures audit lint unit system system-packages clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +29,10 @@ test: env system-packages
 # make faults faults injected into live sessions; writes their table
 faults: env system-packages
 	FAULTS_TABLE=1 $(BIN)/python -m pytest -p no:randomly tests/faults $(ARGS)
+
+# make pictures the README's pictures, anew, from a simulated session
+pictures: env system-packages
+	.ci/pictures
 
 # make audit  known holes in what is installed, asked of PyPI (needs the network)
 audit: env

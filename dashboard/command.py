@@ -38,6 +38,13 @@ def dashboard(
     replay: Annotated[
         Path | None, typer.Option(help="Scrub through a recorded session, or any recording, instead of following one.")
     ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="With --replay: SESSION.toml; a session's log brings its own.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="With --replay: folder that `streamer calibrate` wrote.")
+    ] = None,
+    no_model: Annotated[bool, typer.Option("--no-model", help="With --replay: ask no model.")] = False,
     username: Annotated[str | None, typer.Option(help="User name at the broker.")] = None,
     password_env: Annotated[str | None, typer.Option(help="Environment variable that holds the password.")] = None,
     ca_file: Annotated[Path | None, typer.Option(help="Certificates to trust for mqtts://, PEM.")] = None,
@@ -72,15 +79,19 @@ def dashboard(
         name = None if session == "auto" else session
         check_session(name)
         check_screenshot(screenshot)
-        if at is not None and replay is None:
-            raise UsageError("--at is for a recording: give --replay, too")
+        given = {"--at": at, "--config": config, "--calibration": calibration, "--no-model": no_model or None}
+        if replay is None and (odd := next((k for k, v in given.items() if v is not None), None)) is not None:
+            raise UsageError(f"{odd} is for a recording: give --replay, too")
         if key_file is not None and key_env is not None:
             raise UsageError("--key-file and --key-env: expected one of them at most")
         if run is not None and (replay is not None or observer):
             raise UsageError("--run starts a session: not together with --replay or --observer")
         choice = BrokerChoice(broker, username, password_env, str(ca_file) if ca_file is not None else None)
         hand = _Hand(choice, Keys(key_file, key_env, folder), observer, run)
-        feed = _feed(broker, access, name, replay)
+        if replay is None:
+            feed = Feed(parse_broker(broker), name, access)
+        else:
+            feed = _played(replay, config, calibration, no_model=no_model)
         wanted = _Wanted(name, theme, _size(size), usual_layout, screenshot, pictures, at, after, offscreen, hand)
         said = _show(stop, feed, wanted)
     if json:
@@ -111,13 +122,16 @@ class _Wanted:
     hand: _Hand
 
 
-def _feed(broker: str, access: Access, session: str | None, replay: Path | None) -> Feed | PlayedFeed:
-    address = parse_broker(broker)
-    if replay is None:
-        return Feed(address, session, access)
-    if not replay.exists():
-        raise UsageError(f"--replay {replay}: there is no such file or folder")
-    return PlayedFeed(replay)
+def _played(recording: Path, config: Path | None, calibration: Path | None, *, no_model: bool) -> PlayedFeed:
+    for option, path in (("--replay", recording), ("--config", config), ("--calibration", calibration)):
+        if path is not None and not path.exists():
+            raise UsageError(f"{option} {path}: there is no such file or folder")
+    options = [*_option("--config", config), *_option("--calibration", calibration)]
+    return PlayedFeed(recording, [*options, "--no-model"] if no_model else options)
+
+
+def _option(name: str, path: Path | None) -> list[str]:
+    return [] if path is None else [name, str(path)]
 
 
 def _size(text: str) -> tuple[int, int]:
