@@ -20,6 +20,7 @@ from torch import nn
 
 from models.dataset import WindowSet
 from models.explain.attribution import Attribution
+from models.explain.linear import LinearMap
 from models.explain.maps import Relevance, View, per_feature, view, views
 from models.explain.network import logits_of, member_of, randomised
 from models.explain.truth import Truth
@@ -33,6 +34,8 @@ RANDOM = 24
 """Networks with drawn weights that a map is compared with."""
 YARDSTICKS = 16
 """Others, that a pattern is measured by."""
+MORE_OF_MAPS = 8
+"""Times as many of linear maps: a drawn one finds all or nothing of the few smooth directions, and costs little."""
 _STEPS, _BATCH, _RATE = 160, 128, 4e-3
 
 Explain = Callable[[Any, WindowSet], Attribution]
@@ -133,7 +136,7 @@ def check_network(
     one = member_of(network)
     chance = by_chance(one, windows, explain, seed)
     own = views(explain(network, windows), windows, chance)
-    blind = [randomised(one, seed + k) for k in range(RANDOM)]
+    blind = [randomised(one, seed + k) for k in range(RANDOM * _times(one))]
     drawn, permuted = ([views(explain(each, windows), windows, chance) for each in which] for which in (blind, others))
     found: dict[View, Check] = {}
     for kind, relevance in own.items():
@@ -144,7 +147,7 @@ def check_network(
 
 def by_chance(network: nn.Module, windows: WindowSet, explain: Explain, seed: int) -> Relevance:
     """Give the root mean square of the pattern of networks with drawn weights, per modality."""
-    drawn = [randomised(network, seed + 10_000 + k) for k in range(YARDSTICKS)]
+    drawn = [randomised(network, seed + 10_000 + k) for k in range(YARDSTICKS * _times(network))]
     patterns = [view(explain(each, windows), windows, "pattern") for each in drawn]
     return {name: np.sqrt(np.mean([np.square(each[name]) for each in patterns], axis=0)) for name in patterns[0]}
 
@@ -218,6 +221,10 @@ def cascade(
             pairs = [(values, other[kind][name]) for other in drawn for name, values in maps.items()]
             found[kind][share] = float(np.mean([_rank_correlation(np.abs(a), np.abs(b)) for a, b in pairs]))
     return found
+
+
+def _times(network: nn.Module) -> int:
+    return MORE_OF_MAPS if isinstance(network, LinearMap) else 1
 
 
 def _mean(maps: Sequence[dict[View, Relevance]], kind: View, truth: Truth) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from models.explain.disputed import WARNING
 from models.explain.maps import View, bold_map, eeg_map
+from models.explain.occlusion import LiveCheck
 from models.explain.pictures import badge, picture
 from models.explain.planted import AUROC_KNOWS_NOTHING, AUROC_MIN
 from models.explain.run import DISPUTED, Explanation
@@ -33,6 +34,12 @@ _WORDS: dict[View, str] = {
 }
 _ATTENTION = (
     "weights, not an explanation: they say how strongly the head mixes the modalities' tokens in, not what a token says"
+)
+
+
+LIVE = (
+    "Occlusion, as the loop makes it: the drop of the winner's log-odds when a part is taken away. Its size was held "
+    "against the planted truth; a planted part may drop below 0 where the model takes it to subtract what others share."
 )
 
 
@@ -77,6 +84,7 @@ def _plain(explanation: Explanation, drawn: dict[View, bytes]) -> dict[str, Any]
         "facts": e.facts,
         "attention": {"note": _ATTENTION, "weights": e.attention} if e.attention else None,
         "model_checked": e.model_checked,
+        "live": _live(e.live),
         "views": {
             kind: {
                 "validated": kind in e.validated,
@@ -98,6 +106,29 @@ def _plain(explanation: Explanation, drawn: dict[View, bytes]) -> dict[str, Any]
             }
             for kind in e.maps
         },
+    }
+
+
+def _live(live: LiveCheck) -> dict[str, Any]:
+    return {
+        "validated": not live.problems,
+        "sentence": live.sentence,
+        "problems": live.problems,
+        "score_share": live.score_share,
+        "rounds": [
+            {
+                "truth": each.truth,
+                "auroc": _told(each.auroc),
+                "apart": each.apart,
+                "drawn": _told(each.drawn),
+                "permuted": _told(each.permuted),
+                "against": each.against,
+                "parts": {
+                    label: {"drop": drop, "planted": _told(each.planted[label])} for label, drop in each.drops.items()
+                },
+            }
+            for each in live.rounds
+        ],
     }
 
 
@@ -147,6 +178,7 @@ def _html(explanation: Explanation, drawn: dict[View, bytes]) -> str:
             image = base64.b64encode(drawn[kind]).decode("ascii")
             parts.append(f'<img alt="{kind} of {escape(e.card.name)}" src="data:image/png;base64,{image}">')
         parts.append(_checks(e, kind))
+    parts.append(_live_told(e.live))
     if e.attention:
         weights = ", ".join(f"{name} {weight:.2f}" for name, weight in e.attention.items())
         parts.append(f"<h2>Attention</h2><p>Mean over the windows: {weights}. These are {_ATTENTION}.</p>")
@@ -184,6 +216,35 @@ def _checks(explanation: Explanation, kind: View) -> str:
     return table + (
         f"<p>Likeness to the map after drawing layers anew, from the output on: {told}.</p>" if told else ""
     )
+
+
+def _live_told(live: LiveCheck) -> str:
+    told = live.sentence or f"not validated: {'; '.join(live.problems)}"
+    found = [
+        f"<h2>The live map</h2><p>{escape(LIVE)}</p>",
+        f'<p class="{"fail" if live.problems else "pass"}">{escape(told)}</p>',
+    ]
+    if live.rounds:
+        heads = ("AUROC", "EEG alone", "BOLD alone", "drawn weights", "permuted labels")
+        rows = "".join(
+            f"<tr><td>{escape(each.truth)}</td>"
+            + "".join(
+                f"<td>{_number(value)}</td>"
+                for value in (each.auroc, each.apart.get("eeg"), each.apart.get("bold"), each.drawn, each.permuted)
+            )
+            + f"<td>{escape(', '.join(each.against)) or '–'}</td></tr>"
+            for each in live.rounds
+        )
+        names = "".join(f"<th>{head}</th>" for head in heads)
+        found.append(
+            f"<table><tr><th>planted-truth check</th>{names}<th>planted, with a drop below 0</th></tr>{rows}</table>"
+        )
+    return "".join(found)
+
+
+def _told(value: float) -> float | None:
+    # JSON has no NaN
+    return value if math.isfinite(value) else None
 
 
 def _number(value: float | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,9 +18,12 @@ from models.dataset import WindowSet, joined
 from models.evaluation.card_model import CardModel
 from models.explain.attribution import Attribution, some
 from models.explain.disputed import gradcam, lrp
+from models.explain.exact import ScoreParts, exact, is_additive
 from models.explain.integrated import integrated
+from models.explain.linear import LinearMap, map_of, shapes_of, with_all
 from models.explain.maps import VIEWS, Axes, Relevance, View, views
 from models.explain.network import Modality, asker, attention_of, member_of
+from models.explain.occlusion import LiveCheck, check_live, check_score
 from models.explain.perturb import perturb
 from models.explain.planted import Check, Explain, by_chance, cascade, check_model, check_network, trained
 from models.explain.smoothgrad import smoothgrad
@@ -32,10 +35,11 @@ from models.sources import find_runs
 from models.subject_files import sources
 from models.subjects import read_subject, simulate_subject, simulated_seeds
 from streamer.config import Config
+from streamer.decode.card_file import LoadedCard
 from streamer.decode.model_card import ModelCard
 from streamer.errors import ModelError, UsageError
 
-Method = Literal["smoothgrad", "integrated", "perturbation", "gradcam", "lrp"]
+Method = Literal["smoothgrad", "integrated", "perturbation", "exact", "gradcam", "lrp"]
 DISPUTED: tuple[Method, ...] = ("gradcam", "lrp")
 Tell = Callable[[str, float], None]
 _LEAST_WINDOWS = 32
@@ -55,7 +59,7 @@ class Request:
     simulated: int = 0
     """Subjects to simulate besides: their truth is known."""
     method: Method | None = None
-    """None: SmoothGrad for a network, perturbation for others."""
+    """None: SmoothGrad for a network, exact for a model whose log-odds are a sum, perturbation for others."""
     target: str | None = None
     """Class whose log-odds are explained; None for the last."""
     windows: int = 240
@@ -81,6 +85,8 @@ class Explanation:
     attention: dict[Modality, float]
     """Mean weight of each modality; empty without a network."""
     facts: dict[str, float] = field(default_factory=dict[str, float])
+    live: LiveCheck = field(default_factory=LiveCheck)
+    """Whether the loop's own map, by occlusion, is to be believed."""
 
     def problems(self, kind: View) -> tuple[str, ...]:
         """What speaks against a view; none where its map may be shown."""
@@ -126,11 +132,7 @@ def explain_card(request: Request, config: Config, tell: Tell) -> Explanation:
     """
     loaded = verify_model(request.card).loaded
     card = loaded.card
-    method = request.method or ("smoothgrad" if card.kind == "network" else "perturbation")
-    if card.kind != "network" and method != "perturbation":
-        raise UsageError(
-            f"{method} needs the gradients of a network, {card.name} is {card.kind}: perturbation suits all"
-        )
+    method = _method(request, card)
     if config.model_digest() != card.preprocessing:
         raise ModelError(
             f"model {card.name} was made for other settings (digest {card.preprocessing[:12]}, these have "
@@ -144,28 +146,37 @@ def explain_card(request: Request, config: Config, tell: Tell) -> Explanation:
     windows, truths = _data(request, card, config, tell)
     model.check(windows)
     count = min(request.windows, _WINDOWS.get(method, request.windows))
-    chosen = some(windows, count)
+    chosen = with_all(some(windows, count))
     if len(chosen) < _LEAST_WINDOWS:
         raise ModelError(
             f"{len(chosen)} windows are labelled and hold all modalities: expected {_LEAST_WINDOWS} or more"
         )
-    network = load_ensemble(checkpoint_of(request.card)) if card.kind == "network" else None
     place = card.classes.index(target)
     explain = partial(_attribute, method, place, request.seed)
+    weighed = _weighed(request.card, loaded, chosen, place)
+    asked = _asked(method, card, model, weighed.network)
+    facts = {"completeness": weighed.completeness} if isinstance(asked, LinearMap) else {}
     tell("explaining", 0.1)
-    own = explain(network, chosen) if network is not None else perturb(model.predict_proba, chosen, place, request.seed)
+    own = explain(asked, chosen)
     tell("checking the method on a planted effect", 0.3)
-    shaped = member_of(network) if network is not None else FusionNetwork(_sizes(windows))
+    shaped = member_of(asked) if isinstance(asked, nn.Module) else _shaped(method, windows)
     rounds = [_check_method(shaped, windows, explain, request.seed, count)]
     for k, (subject, truth) in enumerate(truths.items()):
-        tell("checking the model where the truth is known", 0.5 + 0.4 * k / len(truths))
-        known = some(windows.of([subject]), count)
-        if network is not None:
-            rounds.append(check_network(MODEL_ROUND, network, known, truth, explain, request.seed))
+        tell("checking the model where the truth is known", 0.5 + 0.2 * k / len(truths))
+        known = with_all(some(windows.of([subject]), count))
+        if isinstance(asked, nn.Module):
+            rounds.append(check_network(MODEL_ROUND, asked, known, truth, explain, request.seed))
         else:
-            said = perturb(model.predict_proba, known, place, request.seed)
-            seen = views(said, known, by_chance(shaped, known, explain, request.seed))
+            seen = views(explain(asked, known), known, by_chance(shaped, known, explain, request.seed))
             rounds.append(check_model(MODEL_ROUND, seen, truth))
+    live = LiveCheck()
+    if weighed.network is not None:
+        subjects = {subject: (windows.of([subject]), truth) for subject, truth in truths.items()}
+        what = "checking the live explanation where the truth is known"
+        ask, one, most = model.predict_proba, weighed.network, request.windows
+        live = check_live(card, ask, one, subjects, most, request.seed, lambda done: tell(what, 0.7 + 0.2 * done))
+    elif is_additive(card):
+        live = check_score(card, model.predict_proba, chosen)
     tell("drawing weights anew", 0.9)
     return Explanation(
         card,
@@ -177,20 +188,70 @@ def explain_card(request: Request, config: Config, tell: Tell) -> Explanation:
         _axes(card, windows),
         views(own, chosen, by_chance(shaped, chosen, explain, request.seed)),
         {kind: tuple(each[kind] for each in rounds) for kind in VIEWS},
-        cascade(network, chosen, explain, request.seed) if network is not None else {},
-        attention_of(network, chosen) if network is not None else {},
-        own.facts,
+        cascade(asked, chosen, explain, request.seed) if isinstance(asked, nn.Module) else {},
+        attention_of(weighed.network, chosen) if card.kind == "network" and weighed.network is not None else {},
+        own.facts | facts,
+        live,
     )
 
 
-def _attribute(method: Method, target: int, seed: int, network: nn.Module, windows: WindowSet) -> Attribution:
+def _method(request: Request, card: ModelCard) -> Method:
+    """Choose a method, or refuse one that is not defined for the card's model."""
+    if request.method is None:
+        return "smoothgrad" if card.kind == "network" else "exact" if is_additive(card) else "perturbation"
+    if card.kind == "network":
+        if request.method == "exact":
+            raise UsageError(f"exact needs log-odds that are a sum, {card.name} is a network: smoothgrad is for those")
+    elif request.method not in {"exact", "perturbation"}:
+        raise UsageError(
+            f"{request.method} needs the gradients of a network, {card.name} is {card.kind}: perturbation suits all"
+        )
+    return request.method
+
+
+@dataclass(frozen=True)
+class _Weighed:
+    """What a card's model has of weights."""
+
+    network: nn.Module | None
+    """None for a score."""
+    completeness: float = 1.0
+
+
+def _weighed(path: Path, loaded: LoadedCard, chosen: WindowSet, place: int) -> _Weighed:
+    match loaded.card.kind:
+        case "network":
+            return _Weighed(load_ensemble(checkpoint_of(path)))
+        case "linear":
+            return _Weighed(*map_of(loaded, chosen, place))
+        case "score":
+            return _Weighed(None)
+
+
+def _asked(method: Method, card: ModelCard, model: CardModel, network: nn.Module | None) -> Any:
+    """Give what the method is asked of: weights, a score's terms, or the model as it is served."""
+    if method == "exact":
+        return network if network is not None else ScoreParts(card)
+    return network if card.kind == "network" else model
+
+
+def _shaped(method: Method, windows: WindowSet) -> nn.Module:
+    if method == "exact":
+        return LinearMap(shapes_of(windows), len(windows.classes))
+    return FusionNetwork(_sizes(windows))
+
+
+def _attribute(method: Method, target: int, seed: int, network: Any, windows: WindowSet) -> Attribution:
     match method:
         case "smoothgrad":
             return smoothgrad(network, windows, target, seed)
         case "integrated":
             return integrated(network, windows, target)
         case "perturbation":
-            return perturb(asker(network), windows, target, seed)
+            ask = network.predict_proba if isinstance(network, CardModel) else asker(network)
+            return perturb(ask, windows, target, seed)
+        case "exact":
+            return exact(network, windows, target)
         case "gradcam":
             return gradcam(network, windows, target)
         case "lrp":

@@ -80,7 +80,7 @@ def write_model(ensemble: Ensemble, draft: ModelCard, folder: Path, file: str = 
     if problems:
         raise ModelError("the card is not one of this network:\n" + "\n".join(f"  - {each}" for each in problems))
     pending = {name: {"file": f"{file}.{name}.onnx", "sha256": "0" * 64} for name in graph_names(ensemble)}
-    found = {"graphs": pending, "members": len(ensemble), "checkpoint": f"{file}.pt"}
+    found = {"graphs": pending, "members": len(ensemble), "checkpoint": f"{file}.pt", "explained": {}}
     # what the card cannot hold is found before the long part
     card = _card(draft.model_dump(by_alias=True) | found, str(folder / f"{file}.toml"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -116,6 +116,7 @@ def _card(rival: Rival, draft: ModelCard, spec: LinearSpec) -> ModelCard:
             "checkpoint": "",
             "score": None,
             "linear": spec,
+            "explained": {},
             # the graphs are calibrated, their sum is not
             "temperature": Temperatures(both=rival.temperature),
             **{name: None for name in ("eeg", "tangent", "bold") if name not in looks_at},

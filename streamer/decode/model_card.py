@@ -204,6 +204,10 @@ class ModelCard(Settings):
     """Whether it earned its place beside the best rival, with the paired 95 % interval."""
     calibration: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     """sha256 of the calibration that a session card was made from; empty for a model of any participant."""
+    explained: dict[str, str] = Field(default_factory=dict[str, str])
+    """Ways of explaining that were checked on this model against a planted truth, with the figures in words
+    (``streamer explain --write``): ``occlusion`` is the live one, ``decode/relevance.py``. What is not here was not
+    checked, or did not pass."""
     graphs: dict[Literal["eeg", "bold", "head"], GraphFile] = Field(
         default_factory=dict[Literal["eeg", "bold", "head"], GraphFile]
     )

@@ -4,22 +4,22 @@ A round begins with a decision's window, which is kept. Every later decision pay
 with one part replaced by the participant's baseline (zeros: z of 0, 0 % signal change). When all parts were asked for,
 the drops of the winner's log-odds are given out and the next round begins: with 31 channels in five groups, three bands
 and six regions a round takes 24 decisions, 2.4 s at ten a second. Occlusion says what the number depends on, not where
-the brain's signal is: see ``models/explain`` for maps that were checked against a planted truth.
+the brain's signal is: whether both agree for a model was checked where its card says so (``ModelCard.explained``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamer.contracts import Settings
 from streamer.decode.montage_groups import channel_groups
-from streamer.messages import Feature, Flag, Prediction, SessionTime, Window
+from streamer.messages import F32, Feature, Flag, Prediction, SessionTime, Window
 
 TARGET = "target_index"
 """Label of the first value: the place of the class whose log-odds the others speak of, among the model's classes."""
@@ -44,12 +44,15 @@ class Asks(Protocol):
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
+    """What is taken away at once."""
+
     label: str
-    column: int
-    """0 for EEG, 1 for BOLD."""
+    modality: Literal["eeg", "bold"]
     features: NDArray[np.int64]
-    """Columns that are replaced."""
+    """Columns of the modality's steps that are replaced."""
+    whole: bool = False
+    """The whole modality; the EEG's covariance goes with it."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Relevance:
 
     def __init__(self, model: Asks, channels: Sequence[str], bands: Sequence[str], regions: Sequence[str]) -> None:
         self._model = model
-        self._parts = _parts(channel_groups(channels), bands, regions)
+        self._parts = parts_of(channels, bands, regions)
         self._round: _Round | None = None
         self._values: list[float] = []
         self.labels = (TARGET, *(part.label for part in self._parts))
@@ -122,30 +125,56 @@ class Relevance:
         target = prediction.probabilities.index(max(prediction.probabilities))
         self._round = _Round(window, used, target, prediction.flags, _log_odds(self._model.aside(window), target))
 
-    def _drop(self, kept: _Round, part: _Part) -> float:
-        if not kept.used[part.column]:
+    def _drop(self, kept: _Round, part: Part) -> float:
+        if not kept.used[part.modality == "bold"]:
             return math.nan
-        name = "bold" if part.column else "eeg"
-        # a copy: the window's arrays are not ours
-        data = getattr(kept.window, name).copy()
-        data[:, part.features] = 0
-        found = self._model.aside(replace(kept.window, **{name: data}))
+        window = kept.window
+        changed = without(part, window.eeg, window.bold, window.tangent)
+        found = self._model.aside(replace(window, **changed))
         return round(kept.whole - _log_odds(found, kept.target), _DECIMALS)
 
 
-def _parts(groups: Mapping[str, tuple[int, ...]], bands: Sequence[str], regions: Sequence[str]) -> tuple[_Part, ...]:
-    n_channels = sum(len(places) for places in groups.values())
-    parts: list[_Part] = []
-    if n_channels:
-        parts.append(_Part("eeg", 0, np.arange(n_channels * len(bands))))
+def parts_of(channels: Sequence[str], bands: Sequence[str], regions: Sequence[str]) -> tuple[Part, ...]:
+    """Cut a window into its modalities, channel groups times bands, and regions.
+
+    Parameters
+    ----------
+    channels : sequence of str
+        Of the EEG, in order; none without EEG.
+    bands : sequence of str
+        In order.
+    regions : sequence of str
+        In order; none without BOLD.
+    """
+    parts: list[Part] = []
+    if channels:
+        parts.append(Part("eeg", "eeg", np.arange(len(channels) * len(bands)), whole=True))
     if regions:
-        parts.append(_Part("bold", 1, np.arange(len(regions))))
-    for group, places in groups.items():
+        parts.append(Part("bold", "bold", np.arange(len(regions)), whole=True))
+    for group, places in channel_groups(channels).items():
         for k, band in enumerate(bands):
             # features come channels outermost
-            parts.append(_Part(f"eeg.{group}.{band}", 0, np.array(places) * len(bands) + k))
-    parts += [_Part(f"bold.{region}", 1, np.array([k])) for k, region in enumerate(regions)]
+            parts.append(Part(f"eeg.{group}.{band}", "eeg", np.array(places) * len(bands) + k))
+    parts += [Part(f"bold.{region}", "bold", np.array([k])) for k, region in enumerate(regions)]
     return tuple(parts)
+
+
+def without(part: Part, eeg: F32, bold: F32, tangent: F32) -> dict[str, F32]:
+    """Give those arrays of a window, or of several, that differ without a part: copies with zeros in its place.
+
+    Parameters
+    ----------
+    part : Part
+    eeg, bold : ndarray, float32, shape (..., n_steps, n_features)
+    tangent : ndarray, float32, shape (..., k)
+        Of zero width where there is none; NaN stays NaN.
+    """
+    data = (bold if part.modality == "bold" else eeg).copy()
+    data[..., part.features] = 0
+    changed = {part.modality: data}
+    if part.whole and part.modality == "eeg" and tangent.size:
+        changed["tangent"] = tangent * np.float32(0)
+    return changed
 
 
 def _log_odds(prediction: Prediction, target: int) -> float:

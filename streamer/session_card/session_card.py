@@ -212,7 +212,7 @@ def _head(network: Network, run: LabelledRun) -> SessionCard:
     }
     worth = _worth(judged) | {"temperature": judged.temperatures(network.card.temperature), "bias": bias}
     verdict = f"{network.card.name}, its head fitted to this participant; {judged.sentence()}"
-    card = network.card.model_copy(update={"verdict": verdict, **worth})
+    card = network.card.model_copy(update={"verdict": verdict, "explained": {}, **worth})
     name = f"session-{network.card.name}"[:64]
     # what it was trained on stays the network's own
     return SessionCard(card.model_copy(update={"name": name}), network.graphs, judged)

@@ -68,11 +68,16 @@ def test_a_network_that_knows_nothing_gets_no_picture(tmp_path: Path) -> None:
     windows = read_subject(tmp_path / "session", Config(), "one")
     card = untrained(windows, tmp_path / "model")
 
-    done = explain(tmp_path, card, "one=session", "--json", "--windows", "64")
+    before = card.read_bytes()
+    done = explain(tmp_path, card, "one=session", "--json", "--windows", "64", "--write")
     assert done.returncode == 1, done.stderr
     assert done.stderr == ""
     facts = json.loads(done.stdout)
     assert facts["model_checked"]
+    (live,) = facts["live"]["rounds"]
+    assert {"eeg", "bold", "eeg.occipital.alpha", "bold.control"} <= set(live["parts"])
+    assert not facts["live"]["validated"]
+    assert card.read_bytes() == before
     rounds = [check["name"] for check in facts["views"]["pattern"]["checks"]]
     assert rounds == ["method", "this model"]
     for view in facts["views"].values():

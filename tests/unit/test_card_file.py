@@ -14,6 +14,7 @@ from streamer.decode.card_file import dump_card, fit_problems, load_card, prepro
 from streamer.decode.model_card import CardScore, Doubt, ModelCard
 from streamer.decode.score_spec import BoldTerm, EegTerm, ScoreSpec
 from streamer.errors import ModelError
+from streamer.wire import from_card
 from tests.unit.served_files import BOLD, CHANNELS, DIGEST, EEG, REGIONS, TANGENT, linear, network
 
 
@@ -53,6 +54,16 @@ def test_a_network_comes_back_as_it_was_written(tmp_path):
     assert again.folder == tmp_path
     assert again.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert list(again.card.eeg.bands) == list(EEG.bands)
+
+
+def test_a_card_says_which_explanations_were_checked(tmp_path):
+    assert network(tmp_path / "old").card.explained == {}
+    said = {"occlusion": 'AUROC 0.97 in the "planted" parts'}
+    loaded = network(tmp_path / "new", explained=said)
+    assert loaded.card.explained == said
+    for each, expected in ((loaded, said), (network(tmp_path / "old"), {})):
+        told = from_card("s", each.card.model_dump(mode="json"), each.sha256)
+        assert told.explained == expected
 
 
 def test_a_linear_rival_comes_back_as_it_was_written(tmp_path):

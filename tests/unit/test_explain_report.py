@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.explain.maps import VIEWS, Axes, Relevance, View
+from models.explain.occlusion import LiveCheck, LiveRound
 from models.explain.planted import Check, Found
 from models.explain.report import write
 from models.explain.run import METHOD_ROUND, MODEL_ROUND, Explanation, Method
@@ -102,6 +104,22 @@ def test_a_map_that_does_not_need_the_weights_is_not_validated() -> None:
     stubborn = explanation(last=0.9)
     assert stubborn.validated == ()
     assert "stays alike" in stubborn.problems("pattern")[0]
+
+
+def test_the_live_map_is_told_with_what_speaks_against_it(tmp_path: Path) -> None:
+    good = LiveRound(
+        "run s/task", 0.97, {"eeg": 1.0}, 0.48, 0.4, {"eeg.a": -0.1, "b": 0.0}, {"eeg.a": 1.0, "b": np.nan}
+    )
+    for each, said in ((good, "AUROC 0.97 in the planted parts"), (replace(good, auroc=0.7), "expected 0.85 or more")):
+        facts = json.loads(write(replace(explanation(), live=LiveCheck((each,))), tmp_path, show_anyway=False))
+        assert facts["live"]["validated"] is (each is good)
+        assert facts["live"]["rounds"][0]["against"] == ["eeg.a"]
+        assert facts["live"]["rounds"][0]["parts"]["b"] == {"drop": 0.0, "planted": None}
+        page = (tmp_path / "report.html").read_text()
+        assert said in page
+        assert "eeg.a" in page
+    assert json.loads(write(explanation(), tmp_path, show_anyway=False))["live"]["validated"] is False
+    assert "no session with a known truth was given" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("method", ["gradcam", "lrp"])

@@ -95,6 +95,25 @@ def test_the_same_decisions_give_the_same_bits() -> None:
     assert len(one) == 4
 
 
+class OfCovariance:
+    """Log-odds of class 1 is the tangent vector's first number."""
+
+    def aside(self, window: Window) -> Prediction:
+        p = 1 / (1 + math.exp(-float(window.tangent[0])))
+        return replace(prediction(window.seq), probabilities=(1 - p, p))
+
+
+def test_the_covariance_goes_with_the_eeg_as_a_whole() -> None:
+    stage = Relevance(OfCovariance(), CHANNELS, BANDS, REGIONS)
+    given = replace(window(0), tangent=np.array([1.5, 0.0], np.float32))
+    found = [stage(given, prediction(0)) for _ in range(1 + 2 + 4 * 2 + 2)][-1]
+    assert found is not None
+    values = dict(zip(found.labels, found.values, strict=True))
+    assert values["eeg"] == pytest.approx(1.5, abs=1e-4)
+    assert {values[name] for name in found.labels[2:]} == {0.0}
+    assert (given.tangent == [1.5, 0.0]).all()
+
+
 def test_a_masked_modality_is_not_a_number() -> None:
     stage = Relevance(Additive(), CHANNELS, BANDS, REGIONS)
     found: list[Feature] = []
