@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from dashboard.stores import (
@@ -37,6 +38,10 @@ from streamer.wire import (
 SILENT_S = 4.0
 """A session that sends nothing for so long gives way to one that does: a killed loop leaves its retained status."""
 SHORTEST_TR_S = 0.4
+FARTHEST_S = 1e10
+"""No clock of a session shows so much."""
+LONGEST_PAUSE_S = 24 * 3600.0
+"""What is farther ahead of all that came before is no time of this session."""
 
 LAST_WILL = "connection lost"
 """Detail of the status that the broker publishes for a loop that is gone."""
@@ -195,6 +200,7 @@ class Board:
         if session != self.session:
             return
         try:
+            self._check(message)
             self._store(message)
         except (ValueError, OverflowError):
             self.rejected += 1
@@ -260,6 +266,15 @@ class Board:
             self.view.health = health
             self.held = None
             self._came_back = False
+
+    def _check(self, message: Message | VolumeMessage) -> None:
+        # a single time far ahead would make all else the past, for ever; a loop that came back may have been away long
+        time, now = _time(message), self.view.now
+        if time is None:
+            return
+        ahead = math.isfinite(now) and time - now > LONGEST_PAUSE_S and not self._came_back
+        if ahead or not abs(time) < FARTHEST_S:
+            raise ValueError(f"{_kind(message)} of {time} s, while it is {now} s")
 
     def _store(self, message: Message | VolumeMessage) -> None:
         view = self.view
@@ -377,6 +392,20 @@ class Board:
             store = self.view.predictions = made
         store.put(message.seq, message.about, message.probabilities, message.uncertainty)
         self._see(message.about)
+
+
+def _time(message: Message | VolumeMessage) -> float | None:
+    match message:
+        case EegPreview():
+            return message.t0
+        case BoldMessage() | VolumeMessage():
+            return message.received
+        case PredictionMessage() | ScoreMessage() | TriggerMessage() | VetoMessage() | FeatureMessage():
+            return message.about
+        case MarkerMessage() | HealthMessage() | QualityMessage():
+            return message.at
+        case Status() | About() | CardMessage() | ConfigMessage():
+            return None
 
 
 def _kind(message: Message | VolumeMessage) -> str:

@@ -58,6 +58,9 @@ def dashboard(
     theme: Annotated[Literal["dark", "light"] | None, typer.Option(help="Default: as it was last.")] = None,
     size: Annotated[str, typer.Option(help="Of the window, WIDTHxHEIGHT.")] = "1600x1000",
     usual_layout: Annotated[bool, typer.Option("--usual-layout", help="Forget where panels were put.")] = False,
+    all_panels: Annotated[
+        bool, typer.Option("--all-panels", help="Show all panels at once, none behind a tab.")
+    ] = False,
     screenshot: Annotated[Path | None, typer.Option(help="Save a picture (PNG) at the end; needs no display.")] = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Save pictures of the window and of each panel into a folder at the end.")
@@ -92,7 +95,9 @@ def dashboard(
             feed = Feed(parse_broker(broker), name, access)
         else:
             feed = _played(replay, config, calibration, no_model=no_model)
-        wanted = _Wanted(name, theme, _size(size), usual_layout, screenshot, pictures, at, after, offscreen, hand)
+        wanted = _Wanted(
+            name, theme, _size(size), usual_layout, all_panels, screenshot, pictures, at, after, offscreen, hand
+        )
         said = _show(stop, feed, wanted)
     if json:
         typer.echo(json_module.dumps(said, ensure_ascii=False))
@@ -114,6 +119,7 @@ class _Wanted:
     theme: Literal["dark", "light"] | None
     size: tuple[int, int]
     usual_layout: bool
+    all_panels: bool
     screenshot: Path | None
     pictures: Path | None
     at: float | None
@@ -154,8 +160,8 @@ def _show(stop: StopSignal, feed: Feed | PlayedFeed, wanted: _Wanted) -> dict[st
     remembered = None if platform == "offscreen" else home() / FILE
     hand = wanted.hand
     settings = WindowSettings(
-        wanted.session, remembered, wanted.usual_layout, wanted.theme, wanted.size, hand.broker, hand.keys,
-        hand.observer, hand.run,
+        wanted.session, remembered, wanted.usual_layout, wanted.all_panels, wanted.theme, wanted.size,
+        hand.broker, hand.keys, hand.observer, hand.run,
     )  # fmt: skip
     window = Window(feed, settings)
     window.show()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,14 +58,17 @@ def fill_menus(window: Window) -> None:
         if offered:
             own = panels.addMenu(panel.title)
             for command in offered:
-                _add(window, own, command.text, command.keys, command.do)
+                _add(window, own, command.text, command.keys, command.do).setData(f"{panel.title}: ")
     _add(window, bar.addMenu("&Help"), "Keys", "F1", lambda: show_keys(window))
 
 
 def keys_of(window: Window) -> list[tuple[str, str]]:
     """List all keys and what they do."""
     return [
-        (action.shortcut().toString(QKeySequence.SequenceFormat.NativeText), action.text().replace("&", ""))
+        (
+            action.shortcut().toString(QKeySequence.SequenceFormat.NativeText),
+            (action.data() or "") + action.text().replace("&", ""),
+        )
         for action in window.actions()
         if not action.shortcut().isEmpty()
     ]
@@ -72,7 +76,12 @@ def keys_of(window: Window) -> list[tuple[str, str]]:
 
 def show_keys(window: Window) -> None:
     """Show all keys in a dialog."""
-    rows = "".join(f"<tr><td><b>{_escaped(k)}</b>&nbsp;&nbsp;</td><td>{what}</td></tr>" for k, what in keys_of(window))
+    keys = [f"<td><b>{_escaped(k)}</b>&nbsp;&nbsp;</td><td>{_escaped(what)}</td>" for k, what in keys_of(window)]
+    half = -(-len(keys) // 2)
+    gap = "<td>&nbsp;&nbsp;&nbsp;&nbsp;</td>"
+    rows = "".join(
+        f"<tr>{left}{gap}{right}</tr>" for left, right in zip_longest(keys[:half], keys[half:], fillvalue="")
+    )
     box = QMessageBox(window)
     box.setWindowTitle("Keys")
     box.setText(f"<table>{rows}</table>")

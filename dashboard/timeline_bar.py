@@ -80,7 +80,8 @@ class TimelineBar(QWidget):
         elif self._recorded:
             _set(self._text, f"{clock_text(board.shown - begin)} of {clock_text(end - begin)}")
         elif board.live:
-            _set(self._text, f"live · {clock_text(board.shown - begin)} kept")
+            kept = board.shown - max(begin, board.view.began)
+            _set(self._text, f"live · {clock_text(kept)} kept")
         else:
             _set(self._text, f"{clock_text(board.view.now - board.shown)} ago")
         self.strip.show_times(board, begin, end, loaded)

@@ -12,7 +12,7 @@ from PySide6.QtCore import QByteArray, QCoreApplication, QElapsedTimer, QEvent, 
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
 
-from dashboard.arrangement import Docks, make_panels, put_into_docks
+from dashboard.arrangement import ALL_AT_ONCE, COLUMNS, Docks, make_panels, put_into_docks
 from dashboard.board import Board
 from dashboard.dialogs.connect import Places
 from dashboard.drawing.card import Card
@@ -55,6 +55,8 @@ class WindowSettings:
     """File of what is remembered; None remembers nothing."""
     fresh: bool = False
     """Begin with the usual places."""
+    all_panels: bool = False
+    """Begin with all panels at once, none behind a tab."""
     theme: Theme | None = None
     """None takes the one that is remembered."""
     size: tuple[int, int] = (1600, 1000)
@@ -111,6 +113,11 @@ class Window(QMainWindow):
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.setInterval(FRAME_MS)
         self._timer.timeout.connect(self.frame)
+        # a timer of its own, not QTimer.singleShot: that calls back before what was changed is painted
+        self._after_painting = QTimer(self)
+        self._after_painting.setSingleShot(True)
+        self._after_painting.timeout.connect(self._painted)
+        self._drawn: list[tuple[float, list[Arrival]]] = []
         self.setWindowTitle("EEG-fMRI Streamer")
         self.setDockNestingEnabled(True)
         self.setContentsMargins(6, 0, 6, 6)
@@ -137,8 +144,8 @@ class Window(QMainWindow):
         self.timeline.pause_pressed.connect(self.pause)
         self.timeline.live_pressed.connect(self.go_live)
         self.docks = put_into_docks(self, self.panels)
-        self.docks.usual()
-        if self.layout_now.docks:
+        self.docks.usual(ALL_AT_ONCE if self.settings.all_panels else COLUMNS)
+        if self.layout_now.docks and not self.settings.all_panels:
             self.restoreState(_bytes(self.layout_now.docks))
         fill_menus(self)
         top = QWidget()
@@ -162,10 +169,11 @@ class Window(QMainWindow):
             dock.hide()
             self.removeDockWidget(dock)
             dock.deleteLater()
-        # those that still wait for their end would take part in the new layout
-        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+            # one that still waits for its end would take part in the new layout; all else that waits may be at work
+            QCoreApplication.sendPostedEvents(dock, QEvent.Type.DeferredDelete)
         for action in self.actions():
             self.removeAction(action)
+            action.deleteLater()
         self._build(theme, scale)
         self.frame()
 
@@ -259,16 +267,20 @@ class Window(QMainWindow):
             # what lies behind another tab is not drawn
             if not panel.visibleRegion().isEmpty():
                 panel.refresh(self.board)
-        # paint events are handled before a timer of no time at all
-        QTimer.singleShot(0, lambda: self._painted(begin, taken))
+        self._drawn.append((begin, taken))
+        self._after_painting.start(0)
 
-    def _painted(self, begin: float, taken: list[Arrival]) -> None:
-        self.meter.add(begin, self.now())
-        if isinstance(self.feed, Feed):
-            self.meter.shown(taken, self.feed.now())
+    def _painted(self) -> None:
+        drawn, self._drawn = self._drawn, []
+        for begin, taken in drawn:
+            self.meter.add(begin, self.now())
+            if isinstance(self.feed, Feed):
+                self.meter.shown(taken, self.feed.now())
 
     def _take(self, begin: float) -> list[Arrival]:
-        self._waiting.extend(self.feed.drain())
+        # the rest waits in the feed, which is bounded
+        if not self._waiting:
+            self._waiting.extend(self.feed.drain())
         taken: list[Arrival] = []
         while self._waiting:
             arrival = self._waiting.popleft()
@@ -351,8 +363,8 @@ class Window(QMainWindow):
         if not self.control.may_close():
             event.ignore()
             return
-        if self.settings.layout is not None:
-            self.note = save_layout(self.settings.layout, self.remembered())
+        if self.settings.layout is not None and not self.settings.all_panels:
+            self.note = save_layout(self.settings.layout, self.remembered()) or self.note
         super().closeEvent(event)
 
     def stop(self) -> None:

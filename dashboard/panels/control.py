@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from PySide6.QtCore import QPoint, Qt, QTimer
+from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy, QVBoxLayout
 from shiboken6 import isValid
 
@@ -14,7 +15,7 @@ from dashboard.dialogs.annotate import NoteDialog
 from dashboard.dialogs.confirm import Question
 from dashboard.dialogs.connect import ConnectDialog, Places
 from dashboard.drawing.card import PanelCommand
-from dashboard.drawing.theme import look, px
+from dashboard.drawing.theme import font, look, px
 from dashboard.link.feed import Feed, parse_broker
 from dashboard.link.launcher import Launcher
 from dashboard.link.operator import OperatorLink, Outcome, Sent
@@ -28,7 +29,8 @@ TROUBLE_S = 60.0
 """The same for what did not."""
 LOOK_S = 0.25
 """What a session says that was started from here is read so often, s."""
-RED = "#c1121f"
+RED, LINE = "#c1121f", 338
+"""Of the stop; room for the line below the buttons, pixels at the usual size of text."""
 RECENTRE = (
     ("&Follow the data", "on"),
     ("&Hold it where it is", "freeze"),
@@ -76,7 +78,6 @@ class ControlBar(QFrame):
         self._failed = ""
         self._drawn: object = None
         self.setObjectName("bar")
-        # what cannot be done must still be read
         self.setStyleSheet(
             f"QPushButton {{ padding: 0; }} "
             f"QPushButton:disabled {{ color: {look().faint}; border: 1px dashed {look().edge}; }}"
@@ -89,7 +90,6 @@ class ControlBar(QFrame):
         self.session_button = self._button("END", self.start_or_end)
         self._said = QLabel()
         self._said.setTextFormat(Qt.TextFormat.PlainText)
-        self._said.setWordWrap(True)
         self._said.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         # a long text is cut off; it must not widen the bar
         self._said.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
@@ -355,7 +355,8 @@ class ControlBar(QFrame):
             self.session_button.setText("END …")
             ours = self.launcher is not None and self.launcher.running
             _allow(self.session_button, "" if ours else reasons["end"], "End the session, once that was confirmed")
-        self._said.setText(f"{sign} {said}".strip())
+        line = f"{sign} {said}".strip()
+        self._said.setText(QFontMetrics(font(12, bold=trouble)).elidedText(line, Qt.TextElideMode.ElideRight, px(LINE)))
         self._said.setToolTip(said)
         self._said.setStyleSheet(
             f"font-size: {px(12)}px; font-weight: {'bold' if trouble else 'normal'}; "

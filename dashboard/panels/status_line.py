@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Protocol, cast
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtCore import QRect, Qt
+from PySide6.QtGui import QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout
 
 from dashboard.board import Board
-from dashboard.drawing.theme import LEVELS, look, px
+from dashboard.drawing.theme import LEVELS, font, look, px
 from dashboard.link.played import PlayedFeed
 from dashboard.panels.settings import setting
 from dashboard.status import Level, Situation, StatusLine, status_line
@@ -19,7 +19,12 @@ FLAGS_FROM_S = 2.0
 """A flag of single decisions counts when half of them had it for so long, s: a word that flickers cannot be read."""
 OVERLOAD_S = 10.0
 """So long after a message was dropped the window counts as overloaded, s."""
-WORD_PX, NARROW_WORD_PX, NARROW = 44, 28, 1150
+NARROW = 1000
+"""A narrower line leaves out where messages come from, pixels."""
+WORD_PX, ADVICE_PX = (44, 38, 32, 27, 23), (21, 18, 16, 14, 12)
+"""Sizes of text: the largest that fits is taken."""
+WORD_SHARE = 0.42
+"""Of the line, for the word at most."""
 
 
 class Place(Protocol):
@@ -207,19 +212,34 @@ class StatusPanel(QFrame):
     def _fit(self) -> None:
         narrow = self.width() < px(NARROW)
         level = self.line.level if self.line is not None else Level.IDLE
-        if (narrow, level) == self._styled:
+        room = self.width() - px(36)
+        word = next((size for size in WORD_PX if self._word_width(size) <= WORD_SHARE * room), WORD_PX[-1])
+        self._link.setVisible(not narrow)
+        labels = (self._session, self._link, self._time)
+        side = max(label.sizeHint().width() for label in labels if label.isVisibleTo(self))
+        advice = self._advice_size(room - self._word_width(word) - side - px(40))
+        if (word, advice, level) == self._styled:
             return
         # styles are dear: only where they change
-        self._styled = (narrow, level)
+        self._styled = (word, advice, level)
         ground, ink, _ = LEVELS[level]
         # not by setFont: the window's style sheet has the last word on sizes
         self._word.setStyleSheet(
-            f"{_size(NARROW_WORD_PX if narrow else WORD_PX)} font-weight: bold; background: {ground}; color: {ink}; "
+            f"{_size(word)} font-weight: bold; background: {ground}; color: {ink}; "
             f"border-radius: 7px; padding: 0 {px(22)}px;"
         )
-        self._word.setMinimumWidth(px(230 if narrow else 380))
-        self._advice.setStyleSheet(_size(15 if narrow else 21))
-        self._link.setVisible(not narrow)
+        self._advice.setStyleSheet(_size(advice))
+
+    def _word_width(self, size: float) -> int:
+        return QFontMetrics(font(size, bold=True)).horizontalAdvance(self._word.text()) + 2 * px(22)
+
+    def _advice_size(self, width: float) -> float:
+        place = QRect(0, 0, max(1, round(width)), self.height() - px(16))
+        for size in ADVICE_PX:
+            needed = QFontMetrics(font(size)).boundingRect(place, Qt.TextFlag.TextWordWrap, self._advice.text())
+            if needed.height() <= place.height() and needed.width() <= place.width():
+                return size
+        return ADVICE_PX[-1]
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
         super().resizeEvent(event)

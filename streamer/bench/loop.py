@@ -104,7 +104,7 @@ def bench_loop(folder: Path, minutes: float, progress: Callable[[float], None]) 
         run.process.wait(120.0)
     if not heard.predictions():
         raise StreamerError(f"no decision arrived: {'; '.join(summary['notes']) or 'nothing was said'}")
-    chunks = _chunks(folder / SESSION)
+    chunks = read_chunks(folder / SESSION)
     lost = int(sent["samples"]) - int(summary["counts"]["samples"])
     return [
         Figure("samples lost", float(lost), "", 0.0),
@@ -114,7 +114,7 @@ def bench_loop(folder: Path, minutes: float, progress: Callable[[float], None]) 
     ]
 
 
-def _chunks(session: Path) -> Chunks:
+def read_chunks(session: Path) -> Chunks:
     log = read_session(session)
     found = [
         (event.first_sample, float(event.times[-1]), event.received)

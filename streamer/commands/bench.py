@@ -32,15 +32,17 @@ class What(Enum):
     MQTT = "mqtt"
     LOOP = "loop"
     OUTLETS = "outlets"
+    DASHBOARD = "dashboard"
 
 
 def bench(
     what: Annotated[
-        list[What] | None, typer.Argument(help="What to measure; default: all but live, loop, mqtt and outlets.")
+        list[What] | None,
+        typer.Argument(help="What to measure; default: all but live, loop, mqtt, outlets and dashboard."),
     ] = None,
     minutes: Annotated[float, typer.Option(min=1, help="Length of the session that is replayed or run live.")] = 5.0,
     quick: Annotated[
-        bool, typer.Option("--quick", help="eeg, bold, model, events, mqtt, outlets: less and shorter.")
+        bool, typer.Option("--quick", help="eeg, bold, model, events, mqtt, outlets, dashboard: less and shorter.")
     ] = False,
     real: Annotated[
         Path | None,
@@ -57,10 +59,19 @@ def bench(
     card: Annotated[
         list[Path] | None, typer.Option(help="model: card to measure, may be given often; default: those that ship.")
     ] = None,
+    hours: Annotated[
+        float, typer.Option(min=0.01, help="dashboard: length of the session that its memory is watched in.")
+    ] = 0.1,
+    speed: Annotated[
+        float, typer.Option(min=0.1, max=100, help="dashboard: how many times as fast that session is sent.")
+    ] = 10.0,
     keep: Annotated[Path | None, typer.Option(help="New folder that keeps what was made for it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One object, by what was measured.")] = False,
 ) -> None:
-    """Measure this machine: alignment errors, cost and quality of both lanes, decisions, speed of replay, losses."""
+    """Measure this machine: alignment errors, cost and quality of both lanes, decisions, speed of replay, losses.
+
+    dashboard opens windows: on a virtual screen where there is none.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -76,8 +87,9 @@ def bench(
             folder = (Path(temporary) if keep is None else keep) / each.value
             with bar(each.value, quiet=as_json) as tell:
                 found[each.value] = _measure(
-                    each, folder, minutes, tell, quick=quick, real=real, peers=peers, cards=card or []
-                )
+                    each, folder, minutes, tell, quick=quick, real=real, peers=peers, cards=card or [], hours=hours,
+                    speed=speed,
+                )  # fmt: skip
     if as_json:
         typer.echo(json.dumps({name: [figure.plain() for figure in figures] for name, figures in found.items()}))
         return
@@ -106,6 +118,8 @@ def _measure(
     real: Path | None,
     peers: Path | None,
     cards: list[Path],
+    hours: float,
+    speed: float,
 ) -> list[Figure]:
     match what:
         case What.ALIGNMENT:
@@ -148,3 +162,7 @@ def _measure(
             from streamer.bench.outlets import bench_outlets
 
             return bench_outlets(tell, quick=quick)
+        case What.DASHBOARD:
+            from streamer.bench.dashboard import bench_dashboard
+
+            return bench_dashboard(folder, minutes, hours, speed, tell, quick=quick)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,13 @@ import pytest
 
 from streamer.bench import alignment
 from streamer.bench.alignment import after_a_gap, fitted_samples, wrong_samples
+from streamer.bench.dashboard_soak import bench_soak
+from streamer.bench.dashboard_window import WatchedWindow, on_a_screen
 from streamer.bench.replay import bench_replay
+from streamer.broker import EmbeddedBroker
+from streamer.clock import pause
 from streamer.commands.bench import What, bench
+from streamer.errors import StreamerError
 
 pytestmark = [pytest.mark.system, pytest.mark.beside]
 
@@ -122,3 +128,40 @@ def test_replay_is_measured_on_a_session_of_its_own(tmp_path: Path):
     assert figures["replay, the command's start included"].value > 0
     assert figures["memory in the second quarter"].value > 20
     assert (tmp_path / "b" / "out" / "summary.json").exists()
+
+
+@pytest.mark.timeout(120)
+def test_the_window_is_watched_on_a_session_that_is_sent_faster():
+    figures = {figure.name: figure for figure in bench_soak(0.01, 10.0, lambda _: None)}
+    assert figures["0.01 hours: messages"].value > 36 * 40
+    lost = [name for name, figure in figures.items() if "messages" in name and figure.met is False]
+    assert lost == []
+    assert figures["0.01 hours: frames"].value > 30
+    assert figures["0.01 hours: memory in the last quarter"].value > 20
+    assert 1.0 < figures["0.01 hours: sent at"].value <= 10.0
+    assert figures["0.01 hours: memory grown from the second quarter to the last"].bar is None
+
+
+@pytest.mark.timeout(120)
+def test_a_window_opens_on_a_virtual_screen_and_tells_how_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    with EmbeddedBroker() as broker, on_a_screen(tmp_path) as screen, WatchedWindow(broker.url, "nobody") as window:
+        assert "virtual screen" in screen
+        pause(6.0)
+        assert window.cpu_share() > 0
+        assert window.memory_mb > 20
+        said = window.close()
+    assert said["frames"] > 10
+    assert said["frame"]["p99_ms"] > 0
+    assert said["connected"] is True
+    assert "DISPLAY" not in os.environ
+
+
+def test_a_window_that_cannot_open_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DISPLAY", ":9999")
+    monkeypatch.delenv("QT_QPA_PLATFORM", raising=False)
+    with on_a_screen(tmp_path), WatchedWindow("mqtt://127.0.0.1:1", "nobody") as window:
+        pause(5.0)
+        with pytest.raises(StreamerError, match="the window did not open: no window can be opened"):
+            window.close()
