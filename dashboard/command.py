@@ -19,6 +19,7 @@ from dashboard.running import (
     StopSignal,
     check_screenshot,
     check_session,
+    give_way,
     heeding_signals,
     password_of,
     run_until,
@@ -149,6 +150,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def _show(stop: StopSignal, feed: Feed | PlayedFeed, wanted: _Wanted) -> dict[str, Any]:
     pictured = wanted.screenshot is not None or wanted.pictures is not None
+    give_way()
     app, platform = start_qt("streamer dashboard", offscreen=wanted.offscreen, picture=pictured)
 
     from dashboard.layout import FILE, home

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from dashboard.drawing.theme import SCALES, THEMES, Theme
+from dashboard.kept import write_kept
 
 HOME = "EEGFMRI_DASHBOARD_HOME"
 """Environment variable with the folder that takes the place of the user's own."""
@@ -76,14 +76,5 @@ def _checked(found: Mapping[str, object]) -> Layout:
 
 def save_layout(path: Path, layout: Layout) -> str:
     """Write what is to be remembered; gives a note where that fails."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"version": VERSION, **asdict(layout)}, indent=1) + "\n", encoding="utf-8")
-        # two windows that close at once must not leave half of each
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        return f"the layout could not be kept in {path}: {error}"
-    return ""
+    failed = write_kept(path, {"version": VERSION, **asdict(layout)})
+    return f"the layout could not be kept in {path}: {failed}" if failed else ""

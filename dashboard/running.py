@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
 STOP_CHECK_MS = 50
+NICENESS = 5
 
 
 @dataclass(slots=True)
@@ -71,6 +72,12 @@ def check_screenshot(screenshot: Path | None) -> None:
     """Refuse a picture in a folder that is not there, with UsageError."""
     if screenshot is not None and not screenshot.resolve().parent.is_dir():
         raise UsageError(f"--screenshot {screenshot}: there is no folder {screenshot.resolve().parent}")
+
+
+def give_way() -> None:
+    """Let the loop go first where both want the same processor: a frame may wait, a decision may not."""
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
 
 
 def start_qt(name: str, *, offscreen: bool, picture: bool) -> tuple[QApplication, str | None]:

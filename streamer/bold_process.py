@@ -18,11 +18,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
-import os
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -33,17 +31,15 @@ from streamer.acquire.scanner_export import ExportSettings
 from streamer.bold_core import BoldSetup
 from streamer.bold_worker import LOOK, STOP, Reference, WorkerReport, WorkerTask, work
 from streamer.clock import Clock, stopwatch
+from streamer.environment import environment
 from streamer.errors import SourceError
 from streamer.messages import BoldFrame, RunMaps, SourceState, Volume, VolumeView
 
 RESTART_S = 10.0
-_ONE_THREAD = (
-    "OPENBLAS_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
+_ONE_THREAD: dict[str, str] = dict.fromkeys(
+    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
+"""numpy's libraries read these when they are loaded: they must stand before the child's first import."""
 
 
 class BoldProcess:
@@ -128,7 +124,7 @@ class BoldProcess:
         self._conn, theirs = context.Pipe()
         self._process = context.Process(target=work, args=(theirs, self._task), daemon=True)
         self._started = stopwatch()
-        with _one_thread():
+        with environment(_ONE_THREAD):
             self._process.start()
         theirs.close()
         self._thread = threading.Thread(
@@ -268,21 +264,6 @@ def _refuse_own_fault(code: int | None) -> None:
     # a signal may have come from anywhere (no memory, a decoder's crash); an error in the program would come again
     if code is None or code > 0:
         raise SourceError(f"the BOLD worker died with exit code {code}")
-
-
-@contextmanager
-def _one_thread() -> Generator[None]:
-    # numpy's libraries read these when they are loaded: they must stand before the child's first import
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _read(conn: Connection, loop: asyncio.AbstractEventLoop, items: asyncio.Queue[object]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from dashboard.kept import write_kept
 from dashboard.link.feed import Access, BrokerAddress, Feed, parse_broker
 from streamer.errors import UsageError
 from streamer.wire import About, HealthMessage, Status
@@ -161,16 +162,8 @@ def remember(path: Path, choice: BrokerChoice) -> str:
     plain = [
         {"url": c.url, "username": c.username, "password_env": c.password_env, "ca_file": c.ca_file} for c in choices
     ]
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"brokers": plain}, indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        return f"the broker could not be remembered in {path}: {error}"
-    return ""
+    failed = write_kept(path, {"brokers": plain})
+    return f"the broker could not be remembered in {path}: {failed}" if failed else ""
 
 
 def unique(choices: Iterable[BrokerChoice]) -> list[BrokerChoice]:

@@ -14,6 +14,7 @@ from typing import Any, Self
 from streamer.bench.session import memory_mb
 from streamer.child import Child
 from streamer.clock import stopwatch
+from streamer.environment import environment
 from streamer.errors import StreamerError
 
 SIZE = (1920, 1200)
@@ -33,16 +34,16 @@ def on_a_screen(home: Path) -> Generator[str]:
     home : Path
         Folder that takes the place of the user's own layout.
     """
-    with _environment({HOME: str(home)}):
+    with environment({HOME: str(home)}):
         if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
             yield "painted, but not on a screen: QT_QPA_PLATFORM is offscreen"
         elif not sys.platform.startswith("linux") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY"))):
             yield "on the screen of this machine"
         elif (program := shutil.which("Xvfb")) is None:
-            with _environment({"QT_QPA_PLATFORM": "offscreen"}):
+            with environment({"QT_QPA_PLATFORM": "offscreen"}):
                 yield "painted, but not on a screen: neither a display nor Xvfb is there"
         else:
-            with _virtual_screen(program) as display, _environment({"DISPLAY": display}):
+            with _virtual_screen(program) as display, environment({"DISPLAY": display}):
                 yield f"on a virtual screen of {SIZE[0]} x {SIZE[1]}, drawn by the processor"
 
 
@@ -70,20 +71,6 @@ def _virtual_screen(program: str) -> Generator[str]:
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
-
-
-@contextmanager
-def _environment(changes: dict[str, str]) -> Generator[None]:
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 class WatchedWindow:

@@ -115,6 +115,7 @@ def bench_loop(folder: Path, minutes: float, progress: Callable[[float], None]) 
 
 
 def read_chunks(session: Path) -> Chunks:
+    """Read what a recorded session knows of its chunks."""
     log = read_session(session)
     found = [
         (event.first_sample, float(event.times[-1]), event.received)
