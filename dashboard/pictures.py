@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 WHOLE = "window"
 """Name of the picture of the whole window; the others are named by their panel."""
-_ROUNDS = 3
+SETTLE_S = 1.0
+"""A panel that comes to the front may compute what it shows in a thread of its own."""
 
 
 def take_pictures(window: Window, folder: Path) -> list[Path]:
@@ -42,8 +43,8 @@ def take_pictures(window: Window, folder: Path) -> list[Path]:
 
 
 def _settle(window: Window) -> None:
-    # what is painted only now may change what is to be painted
-    for _ in range(_ROUNDS):
+    end = window.now() + SETTLE_S
+    while window.now() < end:
         window.frame()
         QApplication.processEvents()
 
