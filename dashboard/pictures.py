@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QPoint, QRect
+from PySide6.QtCore import QPoint, QRect, QThread
 from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QApplication, QDockWidget
 
@@ -18,6 +18,7 @@ WHOLE = "window"
 """Name of the picture of the whole window; the others are named by their panel."""
 SETTLE_S = 1.0
 """A panel that comes to the front may compute what it shows in a thread of its own."""
+_PAUSE_MS = 20
 
 
 def take_pictures(window: Window, folder: Path) -> list[Path]:
@@ -47,6 +48,7 @@ def _settle(window: Window) -> None:
     while window.now() < end:
         window.frame()
         QApplication.processEvents()
+        QThread.msleep(_PAUSE_MS)
 
 
 def _place(window: Window, dock: QDockWidget) -> QRect:
