@@ -7,6 +7,9 @@ PYTHON ?= $(firstword $(foreach v,3.14 3.13 3.12 3.11,$(if $(shell python$(v) -c
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
+# where the tests keep what the windows looked like
+export STREAMER_PICTURES ?= build/pictures
+
 .PHONY: demo test env faults pictures audit lint unit system system-packages clean help
 .DEFAULT_GOAL := help
 

@@ -82,9 +82,10 @@ def _replay(now: Situation) -> StatusLine | None:
     if now.session is None:
         return StatusLine("REPLAY", Level.BUSY, f"Reading {now.broker}.")
     read = "Read to its end. " if share >= 1 else f"{100 * share:.0f} % read. "
-    then = " · ".join(meaning.word for _, meaning in ranked(now.flags))
-    state = now.health_state or now.state
-    return StatusLine("REPLAY", Level.IDLE, f"{read}Then: {state or 'nothing yet'}{f' · {then}' if then else ''}")
+    state = now.health_state or now.state or "nothing yet"
+    # a flag may say what the state says
+    then = dict.fromkeys([state, *(meaning.word for _, meaning in ranked(now.flags))])
+    return StatusLine("REPLAY", Level.IDLE, f"{read}Then: {' · '.join(then)}")
 
 
 def _absent(now: Situation) -> StatusLine | None:

@@ -183,6 +183,20 @@ def line_pen(index: int, width: float = 1.6) -> QPen:
     return pg.mkPen(QColor(line_colour(index)), width=width, style=STYLES[index // n % len(STYLES)])
 
 
+class Axis(pg.AxisItem):
+    """An axis whose numbers have the same minus as all other text here."""
+
+    def tickStrings(self, values: Any, scale: Any, spacing: Any) -> list[str]:  # noqa: N802 (pyqtgraph's name)
+        """Write the numbers."""
+        made: Any = super().tickStrings(values, scale, spacing)
+        return [text.replace("-", "−") for text in made]
+
+
+def axes() -> dict[str, Axis]:
+    """Make the axes of a plot: its ``axisItems``."""
+    return {"left": Axis("left"), "bottom": Axis("bottom")}
+
+
 def style_plot(plot: Any, left: str, bottom: str | None, *, left_width: int = 44) -> None:
     """Give a plot the axes that all plots here have."""
     c = _chosen.look

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from dashboard.board import Board
 from dashboard.drawing.card import Card, PanelCommand
-from dashboard.drawing.theme import line_colour, look, px, style_plot
+from dashboard.drawing.theme import axes, line_colour, look, px, style_plot
 from dashboard.figures.volume_traces import FD_LIMIT_MM, above, at_volumes, credible, fd_limit, silent_for, with_breaks
 from dashboard.panels.line_names import LineName, LineNames
 from dashboard.panels.time_lines import SPANS_S, USUAL_S, Later, TimeCurve, moment, name_axis, next_span, time_axis
@@ -41,9 +41,9 @@ class MotionPanel(Card):
         grid: Any = pg.GraphicsLayoutWidget()
         grid.ci.layout.setContentsMargins(0, 0, 0, 0)
         grid.ci.layout.setSpacing(2)
-        self.fd_plot: Any = grid.addPlot(row=0, col=0)
-        self.dvars_plot: Any = grid.addPlot(row=1, col=0)
-        self.plot: Any = grid.addPlot(row=2, col=0)
+        self.fd_plot: Any = grid.addPlot(row=0, col=0, axisItems=axes())
+        self.dvars_plot: Any = grid.addPlot(row=1, col=0, axisItems=axes())
+        self.plot: Any = grid.addPlot(row=2, col=0, axisItems=axes())
         style_plot(self.fd_plot, "FD (mm)", None)
         style_plot(self.dvars_plot, "DVARS", None)
         style_plot(self.plot, "mm, °", "s before now")

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWi
 
 from dashboard.board import Board
 from dashboard.drawing.card import Card, PanelCommand
-from dashboard.drawing.theme import font, line_colour, line_pen, look, px, style_plot
+from dashboard.drawing.theme import axes, font, line_colour, line_pen, look, px, style_plot
 from dashboard.figures.blocks import Block, blocks_of_design, blocks_of_markers
 from dashboard.figures.volume_traces import (
     above,
@@ -50,7 +50,7 @@ class RegionPanel(Card):
         self.as_z = False
         self.chosen: list[str] | None = None
         """Names of the regions that are shown; None for the first ones."""
-        self.plot: Any = pg.PlotWidget()
+        self.plot: Any = pg.PlotWidget(axisItems=axes())
         style_plot(self.plot.getPlotItem(), "% signal change", "s before now")
         self.shades = BlockShades()
         self.plot.addItem(self.shades, ignoreBounds=True)
