@@ -150,7 +150,9 @@ def _size(text: str) -> tuple[int, int]:
 
 def _show(stop: StopSignal, feed: Feed | PlayedFeed, wanted: _Wanted) -> dict[str, Any]:
     pictured = wanted.screenshot is not None or wanted.pictures is not None
-    give_way()
+    if wanted.hand.run is None:
+        # a loop that is started from here would inherit it, and could never take it back
+        give_way()
     app, platform = start_qt("streamer dashboard", offscreen=wanted.offscreen, picture=pictured)
 
     from dashboard.layout import FILE, home

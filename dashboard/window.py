@@ -40,7 +40,6 @@ TAKING_S = 0.012
 RECORDED_S = 24 * 3600.0
 """Of a recording all is kept, up to a day."""
 SPEEDS = (1.0, 2.0, 5.0, 10.0, 30.0)
-STEP_S = 1.0
 STARTED = "started"
 """Folder of what sessions say that are started from here, beside the layout."""
 

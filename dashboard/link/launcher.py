@@ -129,10 +129,6 @@ class Launcher:
         self._tidy()
         return begun
 
-    def last_line(self) -> str:
-        """Give what it said last."""
-        return self._lines[-1] if self._lines else ""
-
     def leave(self) -> None:
         """Let it run on when the window goes."""
         self.left = True
