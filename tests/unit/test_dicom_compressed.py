@@ -147,8 +147,10 @@ def compressed(kind, syntax, folder):
 def test_every_truncation_is_incomplete(tmp_path_factory, case, part):
     syntax, kind = case
     raw = compressed(kind, syntax, tmp_path_factory.getbasetemp())
+    # a packed file may be padded to an even length: its last byte may be nothing
+    end = min(int(part * len(raw)), len(raw) - (2 if syntax == "deflated" else 1))
     with pytest.raises(IncompleteFile, match=r"^cut\.dcm: "):
-        read_content(raw[: int(part * len(raw))], "cut.dcm")
+        read_content(raw[:end], "cut.dcm")
 
 
 @pytest.mark.parametrize("syntax", ENDED)
