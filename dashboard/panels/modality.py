@@ -118,7 +118,9 @@ class Bars(QWidget):
         c = look()
         colours = {"eeg": c.eeg, "bold": c.bold}
         high = min(float(px(_ROW_PX)), self.height() / len(self.rows))
-        painter.setFont(font(13))
+        # rows that are low have small letters, not letters over each other
+        size = min(13.0, 13.0 * 0.72 * high / px(13))
+        painter.setFont(font(size))
         wide = painter.fontMetrics().horizontalAdvance
         share_room, told_room = wide("100 %") + px(8), max(wide(row.told) for row in self.rows) + px(8)
         name_room = max(wide(LABELS.get(row.name, row.name)) for row in self.rows) + px(16)
@@ -128,10 +130,11 @@ class Bars(QWidget):
         middle, right = Qt.AlignmentFlag.AlignVCenter, Qt.AlignmentFlag.AlignRight
         for i, row in enumerate(self.rows):
             y = i * high
-            painter.setFont(font(13, bold=True))
+            painter.setFont(font(size, bold=True))
             painter.setPen(QColor(c.text))
             painter.drawText(QRectF(0, y, name_room, high), middle, LABELS.get(row.name, row.name))
-            bar = QRectF(name_room, y + high / 2 - px(6), bar_room, px(12))
+            thick = min(float(px(12)), 0.7 * high)
+            bar = QRectF(name_room, y + (high - thick) / 2, bar_room, thick)
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(QColor(c.grid))
             painter.drawRoundedRect(bar, 4, 4)
@@ -142,7 +145,7 @@ class Bars(QWidget):
                 painter.drawRoundedRect(
                     QRectF(bar.left(), bar.top(), max(3.0, bar.width() * share), bar.height()), 4, 4
                 )
-            painter.setFont(font(13))
+            painter.setFont(font(size))
             painter.setPen(QColor(c.text))
             told = f"{row.attention * 100:.0f} %" if row.attention is not None and counts else "–"
             painter.drawText(QRectF(bar.right(), y, share_room - px(6), high), middle | right, told)
