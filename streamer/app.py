@@ -139,6 +139,7 @@ class _Session:
         self._operators = Operators(folder, self.clock, options.say, self.stop.set)
         self._mqtt: MqttSink | None = None
         self._worker: BoldProcess | None = None
+        self._timed = 0
         self._outputs: Outputs | None = None
         self._waiting: Callable[[str], None] = options.say
 
@@ -347,14 +348,8 @@ class _Session:
 
     async def _tell_health(self, loop: Loop, mqtt: MqttSink, recorder: Recorder | None) -> None:
         state = None
-        told = 0
         while True:
-            if self._worker is not None:
-                spans = list(zip(self._worker.timings, self._worker.totals, strict=True))
-                for lane, total in spans[told:]:
-                    self.meter.add("clean_bold", lane)
-                    self.meter.add("volume", total)
-                told = len(spans)
+            self._time_volumes()
             queues = {"events": self.queue.qsize(), "mqtt": mqtt.depth}
             sizes = {"events": QUEUE_EVENTS, "mqtt": self.config.mqtt.queue_size}
             notes = [*self.notes, *loop.core.timing_alarms(), *loop.core.notes, *loop.core.lane.quality.notes]
@@ -376,7 +371,15 @@ class _Session:
                 self.options.say(f"state: {state.value}")
             await asyncio.sleep(1.0)
 
+    def _time_volumes(self) -> None:
+        if self._worker is not None:
+            for stage, spans in (("clean_bold", self._worker.timings), ("volume", self._worker.totals)):
+                for span in spans[self._timed :]:
+                    self.meter.add(stage, span)
+            self._timed = len(self._worker.timings)
+
     def _summary(self, loop: Loop | None, sources: Sequence[Source]) -> RunSummary:
         seconds = self.last - self.first if self.first is not None and self.last is not None else 0.0
+        self._time_volumes()
         model = self.parts.model
         return summarise(self.name, self.folder, seconds, self.meter, loop, sources, model, self.notes)

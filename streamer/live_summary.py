@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from streamer.acquire.lsl import LslEegSource, LslMarkerSource
 from streamer.acquire.rda import RdaSource
 from streamer.bold_process import BoldProcess
@@ -59,7 +57,6 @@ def summarise(
     """
     told = [*notes, *([] if model is None else model.notes)]
     losses: dict[str, int] = {}
-    latency = meter.latency_ms()
     if loop is not None:
         losses = loop.losses()
         told += loop.core.timing_alarms()
@@ -73,10 +70,6 @@ def summarise(
         for kind in LEFT_OUT:
             if worker.counts.get(kind):
                 told.append(f"from the scanner: {worker.counts[kind]} {kind.replace('_', ' ')}, left out")
-        for stage, spans in (("clean_bold", worker.timings), ("volume", worker.totals)):
-            if spans:
-                half, most = np.percentile(spans, (50, 99)) * 1e3
-                latency[stage] = (round(float(half), 3), round(float(most), 3))
     return RunSummary(
         session=session,
         folder=str(folder),
@@ -84,7 +77,7 @@ def summarise(
         seconds=round(seconds, 3),
         counts=dict(meter.counts),
         losses=losses,
-        latency_ms=latency,
+        latency_ms=meter.latency_ms(),
         provider="" if model is None else model.provider,
         notes=told,
     )
