@@ -17,14 +17,13 @@ from streamer.emit.mqtt import MqttSink
 from streamer.emit.mqtt_settings import MqttSettings
 from streamer.errors import BrokerError
 from streamer.messages import Command
+from streamer.wire.folder import RUNNING
 
 FALLBACK = "mqtt://127.0.0.1:1883"
 """Where the sink looks when the embedded broker does not start: a broker may come up there later."""
 LOOK_EVERY_S = 1.0
 KEPT = "broker"
 """Folder in the session's, where the embedded broker keeps what waits for its subscribers."""
-RUNNING = "running.json"
-"""In the session's folder: where it can be heard, for as long as it lasts."""
 
 
 @asynccontextmanager

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamer.errors import UsageError
+from streamer.wire.folder import COMMAND_KEY, MIN_KEY_BYTES
 
-FILE = "command.key"
-"""Name of a session's own key, in its folder."""
-MIN_BYTES = 16
 MAX_BYTES = 4096
 SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """Names that a session can have; no other leads into a folder."""
@@ -55,10 +53,10 @@ class Keys:
         if place is None:
             return None
         try:
-            key = _read(place / FILE)
+            key = _read(place / COMMAND_KEY)
         except OSError:
             return None
-        return key if MIN_BYTES <= len(key) <= MAX_BYTES else None
+        return key if MIN_KEY_BYTES <= len(key) <= MAX_BYTES else None
 
     def place(self, session: str) -> Path | None:
         """Give the folder that a session on this machine would have; None where its name cannot be one."""
@@ -78,6 +76,6 @@ def _read(path: Path) -> bytes:
 
 
 def _checked(key: bytes, given: str) -> bytes:
-    if not MIN_BYTES <= len(key) <= MAX_BYTES:
-        raise UsageError(f"{given} holds {len(key)} bytes: expected a key of {MIN_BYTES} to {MAX_BYTES}")
+    if not MIN_KEY_BYTES <= len(key) <= MAX_BYTES:
+        raise UsageError(f"{given} holds {len(key)} bytes: expected a key of {MIN_KEY_BYTES} to {MAX_BYTES}")
     return key

@@ -14,11 +14,10 @@ from dashboard.kept import write_kept
 from dashboard.link.feed import Access, BrokerAddress, Feed, parse_broker
 from streamer.errors import UsageError
 from streamer.wire import About, HealthMessage, Status
+from streamer.wire.folder import RUNNING
 
 FILE = "brokers.json"
 """Name of the file with the brokers that were connected to."""
-RUNNING = "running.json"
-"""In the folder of a session that runs: where it can be heard."""
 MOST = 10
 """Brokers that are remembered."""
 LOOPBACK = "mqtt://127.0.0.1:1883"

@@ -9,10 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from streamer.errors import UsageError
-
-FILE = "command.key"
-"""Name of a session's own key, in its folder."""
-MIN_BYTES = 16
+from streamer.wire.folder import COMMAND_KEY, MIN_KEY_BYTES
 
 
 @contextmanager
@@ -34,15 +31,15 @@ def command_key(environment: str, folder: Path) -> Generator[bytes]:
     """
     if environment:
         key = os.environ.get(environment, "").encode()
-        if len(key) < MIN_BYTES:
+        if len(key) < MIN_KEY_BYTES:
             raise UsageError(
                 f"mqtt.command_key_env is {environment!r}: that variable holds {len(key)} bytes; "
-                f"expected {MIN_BYTES} or more"
+                f"expected {MIN_KEY_BYTES} or more"
             )
         yield key
         return
     key = secrets.token_hex(32).encode()
-    path = folder / FILE
+    path = folder / COMMAND_KEY
     # one that a killed session left could be anybody's by now
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

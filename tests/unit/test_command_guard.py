@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from streamer import wire
 from streamer.emit.command_guard import MAX_NONCES, STOP_AGAIN_S, CommandGuard
-from streamer.emit.command_key import FILE, command_key
+from streamer.emit.command_key import command_key
 from streamer.errors import FormatError, UsageError
 from streamer.messages import Command, SessionTime
+from streamer.wire.folder import COMMAND_KEY
 
 KEY = b"0123456789abcdef0123456789abcdef"
 NOW = SessionTime(5000.0)
@@ -167,13 +168,13 @@ def test_whatever_comes_nothing_unsigned_but_stop_counts(payload: bytes) -> None
 
 
 def test_a_drawn_key_is_its_owners_alone_and_goes_with_the_session(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text("of a session that was killed")
-    (tmp_path / FILE).chmod(0o644)
+    (tmp_path / COMMAND_KEY).write_text("of a session that was killed")
+    (tmp_path / COMMAND_KEY).chmod(0o644)
     with command_key("", tmp_path) as key:
-        assert (tmp_path / FILE).read_bytes() == key
+        assert (tmp_path / COMMAND_KEY).read_bytes() == key
         assert len(key) == 64
-        assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
-    assert not (tmp_path / FILE).exists()
+        assert stat.S_IMODE((tmp_path / COMMAND_KEY).stat().st_mode) == 0o600
+    assert not (tmp_path / COMMAND_KEY).exists()
     with command_key("", tmp_path) as other:
         assert other != key
 
