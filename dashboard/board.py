@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from dashboard.stores import HISTORY_S, EegStore, Mark, PredictionStore, Timeline, VolumeStore
 from dashboard.view import Peer, View
@@ -93,6 +95,27 @@ class Board:
     def about(self) -> About | None:
         """Channels, regions and classes of the session."""
         return self.peer.about if self.peer is not None else None
+
+    @property
+    def card(self) -> CardMessage | None:
+        """The card of the session's model."""
+        return self.peer.card if self.peer is not None else None
+
+    @property
+    def config(self) -> ConfigMessage | None:
+        """What the session tells of its settings."""
+        return self.peer.config if self.peer is not None else None
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings that it tells; empty while there are none."""
+        return self.config.settings if self.config is not None else {}
+
+    def eeg(self, *, raw: bool = False) -> EegStore | None:
+        """Give the EEG, cleaned or raw, where there is any and a time to show it at."""
+        store = self.view.raw if raw else self.view.eeg
+        seen = store is not None and not store.rows.empty and math.isfinite(store.newest)
+        return store if seen and math.isfinite(self.shown) else None
 
     @property
     def eeg_names(self) -> list[str]:

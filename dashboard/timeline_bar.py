@@ -9,6 +9,7 @@ from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from dashboard.board import Board
+from dashboard.drawing.card import put
 from dashboard.drawing.theme import font, look, px
 
 _TICKS_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
@@ -73,17 +74,17 @@ class TimelineBar(QWidget):
     def refresh(self, board: Board, begin: float, end: float, loaded: float, *, playing: bool) -> None:
         """Show where the display is between ``begin`` and ``end``, SessionTime s; ``loaded`` is known so far."""
         moving = playing if self._recorded else board.live
-        _set(self._pause, "❚❚ PAUSE" if moving else "▶ PLAY" if self._recorded else "▶ GO ON")
+        put(self._pause, "❚❚ PAUSE" if moving else "▶ PLAY" if self._recorded else "▶ GO ON")
         self._live.setEnabled(not board.live)
         if not math.isfinite(board.shown):
-            _set(self._text, "no data yet")
+            put(self._text, "no data yet")
         elif self._recorded:
-            _set(self._text, f"{clock_text(board.shown - begin)} of {clock_text(end - begin)}")
+            put(self._text, f"{clock_text(board.shown - begin)} of {clock_text(end - begin)}")
         elif board.live:
             kept = board.shown - max(begin, board.view.began)
-            _set(self._text, f"live · {clock_text(kept)} kept")
+            put(self._text, f"live · {clock_text(kept)} kept")
         else:
-            _set(self._text, f"{clock_text(board.view.now - board.shown)} ago")
+            put(self._text, f"{clock_text(board.view.now - board.shown)} ago")
         self.strip.show_times(board, begin, end, loaded)
 
 
@@ -174,8 +175,3 @@ class Strip(QWidget):
             place = QRectF(x + 3, 0, px(60), self.height())
             painter.drawText(place, Qt.AlignmentFlag.AlignVCenter, clock_text(at))
             at -= step
-
-
-def _set(widget: QPushButton | QLabel, text: str) -> None:
-    if widget.text() != text:
-        widget.setText(text)

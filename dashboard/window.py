@@ -18,6 +18,7 @@ from dashboard.dialogs.connect import Places
 from dashboard.drawing.card import Card
 from dashboard.drawing.raster import warm_up
 from dashboard.drawing.theme import SCALES, Theme, choose, font, style_sheet
+from dashboard.figures.choices import stepped
 from dashboard.figures.place import Place
 from dashboard.layout import Layout, home, load_layout, save_layout
 from dashboard.link.feed import Arrival, Feed
@@ -202,8 +203,7 @@ class Window(QMainWindow):
 
     def resize_text(self, steps: int) -> None:
         """Make all text larger or smaller."""
-        nearest = min(range(len(SCALES)), key=lambda i: abs(SCALES[i] - self._scale))
-        self._rebuild(self._theme, SCALES[min(max(nearest + steps, 0), len(SCALES) - 1)])
+        self._rebuild(self._theme, stepped(SCALES, self._scale, steps))
 
     def usual_layout(self) -> None:
         """Put all panels back."""
@@ -350,8 +350,7 @@ class Window(QMainWindow):
 
     def faster(self, steps: int) -> None:
         """Play a recording faster or slower."""
-        at = SPEEDS.index(self.speed)
-        self.speed = SPEEDS[min(max(at + steps, 0), len(SPEEDS) - 1)]
+        self.speed = stepped(SPEEDS, self.speed, steps)
 
     def save(self, path: Path) -> bool:
         """Save a picture of the window as PNG; False when it cannot be written."""

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any, ClassVar
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from dashboard.board import Board
 from dashboard.drawing.theme import font, look, px
@@ -25,6 +25,12 @@ class PanelCommand:
     do: Callable[[], None]
     keys: str = ""
     """For instance ``Ctrl+R``; unique in the window. Empty for none."""
+
+
+def put(widget: QLabel | QPushButton, text: str) -> None:
+    """Set a text; nothing is done while it stays."""
+    if widget.text() != text:
+        widget.setText(text)
 
 
 class WrappedLabel(QLabel):
@@ -107,6 +113,19 @@ class Card(QFrame):
         """Put a small control at the end of the title line."""
         self._line.addWidget(widget)
 
+    def button(self, text: str, tip: str, do: Callable[[], object], *, tight: bool = False) -> QToolButton:
+        """Put a small button at the end of the title line, ``tight`` where there are many; the keys pass it by."""
+        made = QToolButton()
+        made.setText(text)
+        made.setToolTip(tip)
+        made.setFont(font(11))
+        if tight:
+            made.setStyleSheet(f"padding: {px(1)}px {px(5)}px")
+        made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        made.clicked.connect(lambda _checked=False: do())
+        self.tool(made)
+        return made
+
     def legend_text(self) -> str:
         """Tell the legend as it is set."""
         return self._legend.text()
@@ -123,5 +142,4 @@ class Card(QFrame):
     def caption(self, html: str) -> None:
         """Show ``html`` beside the title."""
         text = f'<span style="color:{look().faint}">{html}</span>'
-        if text != self._legend.text():
-            self._legend.setText(text)
+        put(self._legend, text)

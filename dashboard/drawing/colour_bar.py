@@ -10,7 +10,7 @@ import numpy as np
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPolygonF
 
-from dashboard.drawing.theme import BLUE, VERMILLION, YELLOW, font, look, px
+from dashboard.drawing.theme import BLUE, VERMILLION, YELLOW, font, look, minus, px
 from dashboard.figures.place import Scale
 from dashboard.figures.planes import Table, heat_table
 
@@ -34,7 +34,7 @@ HEAT: Table = np.concatenate([_ramp(BLUE, "#2f9be8", "#c4f1ff")[::-1], _ramp(VER
 def number(value: float, decimals: int | None = None) -> str:
     """Write a value with its sign; as on a scale where ``decimals`` are not given."""
     text = f"{value:+.3g}" if decimals is None else f"{value:+.{decimals}f}"
-    return text.replace("-", "\u2212") if value else "0"
+    return minus(text) if value else "0"
 
 
 def paint_bar(painter: QPainter, room: QRectF, scale: Scale, unit: str) -> QRectF:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter
 
-from dashboard.drawing.theme import font, look, px
+from dashboard.drawing.theme import font, look, minus, px
 from streamer.messages import Array
 
 WIDTH = 58
@@ -60,4 +60,4 @@ def paint_range(
 
 def number(value: float) -> str:
     """Write a value as on a scale."""
-    return f"{value:g}".replace("-", "−")
+    return minus(f"{value:g}")

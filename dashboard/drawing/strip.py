@@ -12,6 +12,7 @@ from PySide6.QtGui import QBrush, QColor, QPainter, QPainterPath, QPaintEvent, Q
 from PySide6.QtWidgets import QToolButton, QWidget
 
 from dashboard.drawing.theme import font, look, px
+from dashboard.figures.choices import stepped
 from dashboard.figures.stretches import broken, columns
 from streamer.messages import F64
 
@@ -75,8 +76,7 @@ class SpanButton(QToolButton):
 
     def step(self, by: int) -> None:
         """Go to a longer (above 0) or shorter span."""
-        at = SPANS_S.index(self.seconds) + by
-        self.choose(SPANS_S[min(max(at, 0), len(SPANS_S) - 1)])
+        self.choose(stepped(SPANS_S, self.seconds, by))
 
 
 class Strip(QWidget):

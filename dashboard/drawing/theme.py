@@ -183,13 +183,18 @@ def line_pen(index: int, width: float = 1.6) -> QPen:
     return pg.mkPen(QColor(line_colour(index)), width=width, style=STYLES[index // n % len(STYLES)])
 
 
+def minus(text: str) -> str:
+    """Write numbers with a minus that is as wide as a plus."""
+    return text.replace("-", "−")
+
+
 class Axis(pg.AxisItem):
     """An axis whose numbers have the same minus as all other text here."""
 
     def tickStrings(self, values: Any, scale: Any, spacing: Any) -> list[str]:  # noqa: N802 (pyqtgraph's name)
         """Write the numbers."""
         made: Any = super().tickStrings(values, scale, spacing)
-        return [text.replace("-", "−") for text in made]
+        return [minus(text) for text in made]
 
 
 def axes() -> dict[str, Axis]:

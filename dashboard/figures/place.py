@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from dashboard.figures.choices import stepped
+
 STEPS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 50.0, 100.0)
 """Thresholds and limits that can be chosen, in the unit of the map."""
 Mm = tuple[float, float, float]
@@ -85,7 +87,7 @@ class Place:
         """Raise or lower the threshold for maps in the present unit by ``steps`` of :data:`STEPS`, below the limit."""
         unit = self.unit
         now = self.scale(unit)
-        wanted = _stepped(now.threshold, steps)
+        wanted = stepped(STEPS, now.threshold, steps)
         if wanted < now.limit:
             self._set(unit, Scale(wanted, now.limit))
 
@@ -93,7 +95,7 @@ class Place:
         """Raise or lower the limit for maps in the present unit by ``steps`` of :data:`STEPS`, above the threshold."""
         unit = self.unit
         now = self.scale(unit)
-        wanted = _stepped(now.limit, steps)
+        wanted = stepped(STEPS, now.limit, steps)
         if wanted > now.threshold:
             self._set(unit, Scale(now.threshold, wanted))
 
@@ -126,11 +128,6 @@ class Place:
                 values = _numbers(pair, 2)
                 if isinstance(unit, str) and values is not None and 0 <= values[0] < values[1]:
                     self._set(unit, Scale(*values))
-
-
-def _stepped(value: float, steps: int) -> float:
-    nearest = min(range(len(STEPS)), key=lambda i: abs(STEPS[i] - value))
-    return STEPS[min(max(nearest + steps, 0), len(STEPS) - 1)]
 
 
 def _numbers(values: object, n: int) -> list[float] | None:

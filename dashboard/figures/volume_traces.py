@@ -64,9 +64,9 @@ def silent_for(times: F64, now: float) -> float | None:
     return gone if tr is not None and gone > _LATE_VOLUMES * tr + _LATE_S else None
 
 
-def fd_limit(settings: Mapping[str, Any] | None) -> tuple[float, bool]:
+def fd_limit(settings: Mapping[str, Any]) -> tuple[float, bool]:
     """Give the limit of framewise displacement, mm, and whether it is the session's own."""
-    told = setting(settings or {}, "clean", "bold", "fd_limit_mm")
+    told = setting(settings, "clean", "bold", "fd_limit_mm")
     if isinstance(told, int | float) and math.isfinite(told) and told > 0:
         return float(told), True
     return FD_LIMIT_MM, False

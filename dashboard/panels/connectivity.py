@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QToolButton
 
 from dashboard.board import Board
 from dashboard.drawing.card import Card, PanelCommand
-from dashboard.drawing.theme import font, look
+from dashboard.drawing.theme import look
 from dashboard.figures.blocks import setting
+from dashboard.figures.choices import stepped
 from dashboard.figures.connectivity import (
     LEAST_VOLUMES,
     Network,
@@ -47,19 +46,9 @@ class ConnectivityPanel(Card):
         self.of_eeg = False
         self.view = NetworkView()
         self.hold(self.view)
-        self._source_button = self._button("BOLD", "Regions, or channel groups (Ctrl+E)", self.switch_source)
-        self._layout_button = self._button("circle", "Circle, from above, or matrix (C)", self.next_layout)
+        self._source_button = self.button("BOLD", "Regions, or channel groups (Ctrl+E)", self.switch_source)
+        self._layout_button = self.button("circle", "Circle, from above, or matrix (C)", self.next_layout)
         self._drawing = Later(4)
-
-    def _button(self, text: str, tip: str, do: Any) -> QToolButton:
-        button = QToolButton()
-        button.setText(text)
-        button.setToolTip(tip)
-        button.setFont(font(11))
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        button.clicked.connect(do)
-        self.tool(button)
-        return button
 
     def commands(self) -> Sequence[PanelCommand]:
         """Layout, source and span."""
@@ -95,15 +84,14 @@ class ConnectivityPanel(Card):
 
     def stretch(self, steps: int) -> None:
         """Take a longer window (positive) or a shorter one."""
-        place = SPANS_S.index(self.span_s) + steps
-        self.span_s = SPANS_S[min(max(place, 0), len(SPANS_S) - 1)]
+        self.span_s = stepped(SPANS_S, self.span_s, steps)
         self._drawing.now()
 
     def refresh(self, board: Board) -> None:
         """Show what goes together before the time that is shown."""
         view, about, shown = board.view, board.about, board.shown
         store, feature = view.volumes, view.features.get(EEG_FEATURE)
-        config = board.peer.config if board.peer is not None else None
+        config = board.config
         revision = (store.revision if store is not None else 0) if not self.of_eeg else None
         newest = feature.at(shown) if self.of_eeg and feature is not None else None
         moment = round(shown / (REDRAW_S if board.live else 0.5)) if np.isfinite(shown) else None
@@ -134,8 +122,7 @@ class ConnectivityPanel(Card):
             self._nothing("this session has fewer than two regions")
             return
         traces = store.traces().until(shown)
-        config = board.peer.config if board.peer is not None else None
-        limit, _ = fd_limit(config.settings if config is not None else None)
+        limit, _ = fd_limit(board.settings)
         values = credible(traces.regions)
         moved = above(traces.fd, limit)
         values[moved] = np.nan
@@ -168,7 +155,7 @@ class ConnectivityPanel(Card):
             self._nothing(f"EEG connectivity is stale: nothing new for {late:.0f} s", "stale")
             return
         places = None
-        config = board.peer.config if board.peer is not None else None
+        config = board.config
         if about is not None and config is not None:
             groups = setting(config.settings, "extra", "connectivity", "groups")
             positions = {channel.name: channel.position for channel in about.channels}

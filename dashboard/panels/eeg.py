@@ -8,14 +8,13 @@ from html import escape
 from typing import Any, cast
 
 import numpy as np
-from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QToolButton
 
 from dashboard.board import Board
 from dashboard.drawing.card import Card, PanelCommand
 from dashboard.drawing.raster import Columns, raster
-from dashboard.drawing.theme import font, look, px
+from dashboard.drawing.theme import look, px
+from dashboard.figures.choices import stepped
 from dashboard.figures.spectra import mean_of_known
 from dashboard.panels.eeg_channels import PAGES, ChannelPicker
 from dashboard.panels.eeg_traces import EegTraces, Event, Scene, trace_colours, volts
@@ -57,26 +56,15 @@ class EegPanel(Card):
         self.traces.paged.connect(self.turn)
         self.picker = ChannelPicker(self)
         self.picker.changed.connect(self._picked)
-        self.raw_button = self._button("raw", self.toggle_raw, "EEG as it came, before any cleaning (R)")
+        self.raw_button = self.button("raw", "EEG as it came, before any cleaning (R)", self.toggle_raw, tight=True)
         self.raw_button.setCheckable(True)
-        self._button("fit", self.fit, "Fit the scale to what is shown (F)")
-        self.channels_button = self._button("channels", self.pick, "Choose channels (E)")
+        self.button("fit", "Fit the scale to what is shown (F)", self.fit, tight=True)
+        self.channels_button = self.button("channels", "Choose channels (E)", self.pick, tight=True)
         # in a narrow panel its text is cut off
         self.channels_button.setMinimumWidth(px(30))
         self.hold(self.traces)
         # what "+" is without Shift
         QShortcut(QKeySequence("="), self, lambda: self.rescale(-1))
-
-    def _button(self, text: str, do: Any, tip: str) -> QToolButton:
-        button = QToolButton()
-        button.setText(text)
-        button.setToolTip(tip)
-        button.setFont(font(11))
-        button.setStyleSheet(f"padding: {px(1)}px {px(5)}px")
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        button.clicked.connect(lambda _checked=False: do())
-        self.tool(button)
-        return button
 
     def commands(self) -> Sequence[PanelCommand]:
         """Give what the menu and the keyboard can ask of the panel."""
@@ -141,12 +129,11 @@ class EegPanel(Card):
         """Make traces larger (steps below 0) or smaller."""
         now = self.scale_uv
         if now is not None:
-            place = int(np.argmin(np.abs(np.log(np.array(SCALES_UV) / now)))) + steps
-            self.scales[self.kind] = SCALES_UV[min(max(place, 0), len(SCALES_UV) - 1)]
+            self.scales[self.kind] = stepped(SCALES_UV, now, steps)
 
     def stretch(self, steps: int) -> None:
         """Show more seconds (steps above 0) or fewer."""
-        self.seconds = SECONDS[min(max(SECONDS.index(self.seconds) + steps, 0), len(SECONDS) - 1)]
+        self.seconds = int(stepped(SECONDS, self.seconds, steps))
 
     def turn(self, pages: int) -> None:
         """Go ``pages`` of channels down."""
@@ -184,8 +171,8 @@ class EegPanel(Card):
     def refresh(self, board: Board) -> None:
         """Show the traces before ``board.shown``."""
         view, end = board.view, board.shown
-        store = view.raw if self.kind == RAW else view.eeg
-        if store is None or store.rows.empty or not (math.isfinite(end) and math.isfinite(store.newest)):
+        store = board.eeg(raw=self.kind == RAW)
+        if store is None:
             waiting = "no EEG yet"
             if self.kind == RAW and view.eeg is not None:
                 waiting = "no raw EEG is sent in this session: R shows the cleaned"

@@ -15,9 +15,9 @@ from dashboard.board import Board
 from dashboard.drawing.card import Card, PanelCommand
 from dashboard.drawing.colour_maps import diverging
 from dashboard.drawing.strip import upright
-from dashboard.drawing.theme import font, look, px
+from dashboard.drawing.theme import font, look, minus, px
+from dashboard.figures.blocks import setting
 from dashboard.figures.relevance import RelevanceMap, relevance_map, strongest
-from dashboard.panels.settings import setting
 from streamer.messages import F64
 from streamer.wire import CardMessage, FeatureMessage
 
@@ -84,8 +84,8 @@ class ExplanationPanel(Card):
         """Show the last map before ``board.shown``."""
         found = board.view.features.get(FEATURE)
         newest = found.at(board.shown) if found is not None and np.isfinite(board.shown) else None
-        card = board.peer.card if board.peer is not None else None
-        config = board.peer.config if board.peer is not None else None
+        card = board.card
+        config = board.config
         age = round(board.shown - newest.about) if newest is not None else None
         sample = newest.sample if newest is not None else None
         key = (id(board.view), sample, age, id(card), id(config), id(board.about), board.live)
@@ -117,7 +117,7 @@ class ExplanationPanel(Card):
 def _why_none(board: Board) -> str:
     if board.about is not None and board.about.blinded:
         return "blinded: not sent"
-    enabled = setting(board, "model", "relevance", "enabled")
+    enabled = setting(board.settings, "model", "relevance", "enabled")
     if enabled:
         return "waiting for the first round" if board.live else "nothing at this time"
     return HOW_TO_SWITCH_ON if enabled is False else f"nothing yet. {HOW_TO_SWITCH_ON.removeprefix('Not computed. ')}"
@@ -258,7 +258,7 @@ class MapView(QWidget):
         high = painter.fontMetrics().height()
         for value, y in ((self.end, place.top()), (0.0, place.center().y()), (-self.end, place.bottom())):
             beside = QRectF(place.right() + px(4), y - high / 2, px(34), high)
-            painter.drawText(beside, Qt.AlignmentFlag.AlignVCenter, f"{value:+g}".replace("-", "−") if value else "0")
+            painter.drawText(beside, Qt.AlignmentFlag.AlignVCenter, minus(f"{value:+g}") if value else "0")
         upright(painter, QRectF(place.left() - high - px(2), 0, high, place.bottom() + px(8)), "log-odds")
 
 
@@ -270,4 +270,4 @@ def _colour(share: float) -> QColor:
 
 
 def _number(value: float | F64) -> str:
-    return f"{float(value):+.2f}".replace("-", "−") if np.isfinite(value) else "–"
+    return minus(f"{float(value):+.2f}") if np.isfinite(value) else "–"

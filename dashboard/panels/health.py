@@ -12,10 +12,11 @@ import numpy as np
 from dashboard.board import Board
 from dashboard.drawing.card import Card
 from dashboard.drawing.table import Row, Section, Sheet, Weight
-from dashboard.drawing.theme import look
+from dashboard.drawing.theme import look, minus
+from dashboard.figures.blocks import setting
 from dashboard.figures.latency import STAGES, Judged, budgets, judge
+from dashboard.figures.volume_traces import between_volumes
 from dashboard.flags import ranked
-from dashboard.panels.settings import setting
 from streamer.wire import HealthMessage
 
 FRAME_BUDGET_MS = 33.0
@@ -63,7 +64,7 @@ class Limited:
         """Write one value, with the limit that it breaks."""
         if value is None:
             return Row(self.name, ("…",), Weight.FAINT)
-        told = f"{value:.{self.digits}f}{f' {self.unit}' if self.unit else ''}".replace("-", "−")
+        told = minus(f"{value:.{self.digits}f}{f' {self.unit}' if self.unit else ''}")
         if value < self.low:
             return Row(self.name, (f"{told} (< {self.low:g})",), Weight.ALARM)
         if value > self.high:
@@ -208,9 +209,7 @@ def _tr(board: Board) -> float | None:
     about, volumes = board.about, board.view.volumes
     if about is not None and about.tr_s is not None:
         return about.tr_s
-    times = volumes.traces().times if volumes is not None else np.empty(0)
-    steps = np.diff(times[np.isfinite(times)])
-    return float(np.median(steps)) if len(steps) else None
+    return between_volumes(volumes.traces().times) if volumes is not None else None
 
 
 def _latency(judged: Judged) -> Row:
@@ -230,7 +229,7 @@ def _loss(name: str, n: int) -> Row:
 
 def _queues(board: Board, health: HealthMessage) -> list[Row]:
     sizes = dict(health.queue_sizes)
-    size = setting(board, "mqtt", "queue_size")
+    size = setting(board.settings, "mqtt", "queue_size")
     if isinstance(size, int):
         sizes.setdefault("mqtt", size)
     return [_queue(name, depth, sizes.get(name)) for name, depth in health.queues.items()]

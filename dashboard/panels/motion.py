@@ -13,10 +13,11 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from dashboard.board import Board
 from dashboard.drawing.card import Card, PanelCommand
-from dashboard.drawing.theme import axes, line_colour, look, px, style_plot
+from dashboard.drawing.theme import axes, line_colour, look, minus, px, style_plot
+from dashboard.figures.choices import stepped
 from dashboard.figures.volume_traces import FD_LIMIT_MM, above, at_volumes, credible, fd_limit, silent_for, with_breaks
 from dashboard.panels.line_names import LineName, LineNames
-from dashboard.panels.time_lines import SPANS_S, USUAL_S, Later, TimeCurve, moment, name_axis, next_span, time_axis
+from dashboard.panels.time_lines import SPANS_S, USUAL_S, Later, TimeCurve, moment, name_axis, time_axis
 from dashboard.stores import VolumeTraces
 from streamer.messages import F64, Array
 
@@ -98,7 +99,7 @@ class MotionPanel(Card):
 
     def stretch(self, steps: int) -> None:
         """Show more time (positive) or less."""
-        self.span_s = next_span(self.span_s, steps)
+        self.span_s = stepped(SPANS_S, self.span_s, steps)
         self._drawing.now()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
@@ -120,7 +121,7 @@ class MotionPanel(Card):
         """Show the store's motion up to the time that is shown."""
         view, shown = board.view, board.shown
         store = view.volumes
-        config = board.peer.config if board.peer is not None else None
+        config = board.config
         key = (
             store,
             store.revision if store is not None else 0,
@@ -131,7 +132,7 @@ class MotionPanel(Card):
         if not self._drawing.due(key):
             return
         name_axis(self.plot, "bottom", time_axis(board))
-        limit, own = fd_limit(config.settings if config is not None else None)
+        limit, own = fd_limit(board.settings)
         self._show_limits(limit, own=own)
         self.plot.setXRange(-self.span_s, 0, padding=0)
         if store is None or not store.count or not np.isfinite(shown):
@@ -190,7 +191,7 @@ class MotionPanel(Card):
             last = _last(six[:, i])
             if last is not None:
                 style = Qt.PenStyle.SolidLine if i < 3 else Qt.PenStyle.DotLine
-                value = f"{last:+.2f}{' mm' if i < 3 else '°'}".replace("-", "−")
+                value = minus(f"{last:+.2f}{' mm' if i < 3 else '°'}")
                 entries.append(LineName(name, value, last, line_colour(i % 3), self.plot, style))
         change = _last(dvars)
         if change is not None and self.dvars_plot.isVisible():

@@ -11,7 +11,7 @@ from PySide6.QtGui import QColor, QFontMetricsF, QHelpEvent, QImage, QPainter, Q
 from PySide6.QtWidgets import QToolTip, QWidget
 
 from dashboard.drawing.colour_maps import diverging
-from dashboard.drawing.theme import font, line_colour, look, px
+from dashboard.drawing.theme import font, line_colour, look, minus, px
 from dashboard.figures.connectivity import Network
 from streamer.messages import F64
 
@@ -228,7 +228,7 @@ class NetworkView(QWidget):
         line = painter.fontMetrics().height()
         for share in (1.0, 0.0, -1.0):
             y = bar.center().y() - share * height / 2
-            text = f"{share * self._largest:+.1f}".replace("-", "−") if share else "0"
+            text = minus(f"{share * self._largest:+.1f}") if share else "0"
             where = QRectF(bar.right() + px(3), y - line / 2, area.right() - bar.right(), line)
             painter.drawText(where, Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextDontClip, text)
 
@@ -261,7 +261,7 @@ class NetworkView(QWidget):
 
 def _pair_text(network: Network, one: int, other: int) -> str:
     value = network.strength[one, other]
-    text = f"{value:+.2f}".replace("-", "−") if np.isfinite(value) else "not known"
+    text = minus(f"{value:+.2f}") if np.isfinite(value) else "not known"
     above = "" if network.shown[one, other] or not network.judged else ", not above chance"
     return f"{network.names[one]} – {network.names[other]}: {text}{above}"
 

@@ -9,12 +9,13 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from dashboard.board import Board
 from dashboard.drawing.card import Card, PanelCommand
-from dashboard.drawing.theme import axes, font, line_colour, line_pen, look, px, style_plot
+from dashboard.drawing.theme import axes, font, line_colour, line_pen, look, minus, px, style_plot
 from dashboard.figures.blocks import Block, blocks_of_design, blocks_of_markers
+from dashboard.figures.choices import stepped
 from dashboard.figures.volume_traces import (
     above,
     at_volumes,
@@ -28,7 +29,7 @@ from dashboard.figures.volume_traces import (
 from dashboard.panels.block_shades import BlockShades
 from dashboard.panels.line_names import LineName, LineNames
 from dashboard.panels.name_chooser import NameChooser
-from dashboard.panels.time_lines import SPANS_S, USUAL_S, Later, TimeCurve, moment, name_axis, next_span, time_axis
+from dashboard.panels.time_lines import SPANS_S, USUAL_S, Later, TimeCurve, moment, name_axis, time_axis
 from dashboard.stores import VolumeStore
 from streamer.messages import F64
 
@@ -73,24 +74,14 @@ class RegionPanel(Card):
         line.addWidget(self.plot, 1)
         line.addWidget(self.names)
         self.hold(body)
-        self._unit_button = self._button("%", "Percent signal change, or standard deviations of the past (Z)")
-        self._unit_button.clicked.connect(self.toggle_z)
-        self._choose_button = self._button("Regions…", "Choose the regions that are shown (Ctrl+R)")
-        self._choose_button.clicked.connect(self.choose)
+        tip = "Percent signal change, or standard deviations of the past (Z)"
+        self._unit_button = self.button("%", tip, self.toggle_z)
+        self._choose_button = self.button("Regions…", "Choose the regions that are shown (Ctrl+R)", self.choose)
         self.chooser: NameChooser | None = None
         self._all_names: list[str] = []
         self._drawing = Later(0)
         self._blocks: list[Block] = []
         self._blocks_key: object = None
-
-    def _button(self, text: str, tip: str) -> QToolButton:
-        button = QToolButton()
-        button.setText(text)
-        button.setToolTip(tip)
-        button.setFont(font(11))
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.tool(button)
-        return button
 
     def commands(self) -> Sequence[PanelCommand]:
         """Unit, choice and span."""
@@ -122,7 +113,7 @@ class RegionPanel(Card):
 
     def stretch(self, steps: int) -> None:
         """Show more time (positive) or less."""
-        self.span_s = next_span(self.span_s, steps)
+        self.span_s = stepped(SPANS_S, self.span_s, steps)
         self._drawing.now()
 
     def choose(self) -> None:
@@ -150,7 +141,7 @@ class RegionPanel(Card):
         """Show the store's traces up to the time that is shown."""
         view, about, shown = board.view, board.about, board.shown
         store = view.volumes
-        config = board.peer.config if board.peer is not None else None
+        config = board.config
         revision = (store.revision if store is not None else 0, view.markers.revision)
         key = (store, about, config, *revision, moment(board, self.span_s, self.plot.width()), board.live)
         if not self._drawing.due(key):
@@ -169,7 +160,7 @@ class RegionPanel(Card):
             self._nothing("no volumes up to here")
             self.caption("no volumes up to here")
             return
-        limit, _ = fd_limit(config.settings if config is not None else None)
+        limit, _ = fd_limit(board.settings)
         times = at_volumes(traces.times) - shown
         seen = times >= -self.span_s
         chosen = self._shown_regions()
@@ -209,7 +200,7 @@ class RegionPanel(Card):
         if key == self._blocks_key:
             return
         self._blocks_key = key
-        about, config = board.about, board.peer.config if board.peer is not None else None
+        about, config = board.about, board.config
         labels = [marker.label for marker in markers.between(-np.inf, board.shown)]
         classes = about.classes if about is not None else []
         self._blocks = blocks_of_markers(zip(at, labels, strict=True), classes)
@@ -280,4 +271,4 @@ class RegionPanel(Card):
 
 def _signed(value: float) -> str:
     text = f"{value:+.1f}"
-    return "0.0" if text in {"-0.0", "+0.0"} else text.replace("-", "−")
+    return "0.0" if text in {"-0.0", "+0.0"} else minus(text)

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QToolButton
+from PySide6.QtWidgets import QComboBox
 
 from dashboard.board import Board
 from dashboard.drawing.card import Card, PanelCommand
@@ -63,14 +63,8 @@ class ScalpPanel(Card):
         self.bands.textActivated.connect(self.choose)
         self.measures = self._list(["change", "power"], "Against the mean of the last minute, or as it is")
         self.measures.activated.connect(self._choose_measure)
-        self.fit_button = QToolButton()
-        self.fit_button.setText("fit")
-        self.fit_button.setToolTip("Fit the scale to what is shown; it stays until the next time")
-        self.fit_button.setFont(font(11))
-        self.fit_button.setStyleSheet(f"padding: {px(1)}px {px(5)}px")
-        self.fit_button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.fit_button.clicked.connect(self.fit)
-        self.tool(self.fit_button)
+        tip = "Fit the scale to what is shown; it stays until the next time"
+        self.fit_button = self.button("fit", tip, self.fit, tight=True)
         self.view = ScalpView()
         self.hold(self.view)
 
@@ -139,8 +133,8 @@ class ScalpPanel(Card):
 
     def refresh(self, board: Board) -> None:
         """Show the map at ``board.shown``."""
-        store, end = board.view.eeg, board.shown
-        if store is None or store.rows.empty or not (math.isfinite(end) and math.isfinite(store.newest)):
+        store, end = board.eeg(), board.shown
+        if store is None:
             self._show_note("no EEG yet")
             return
         self._see_montage(board, store.rows.width)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QComboBox, QToolButton
+from PySide6.QtWidgets import QComboBox
 
 from dashboard.board import Board
 from dashboard.drawing.card import Card, PanelCommand
@@ -52,17 +52,13 @@ class SpectrumPanel(Card):
         self.groups = QComboBox()
         self.groups.setToolTip("The channels whose mean is shown")
         self.groups.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-        self.fit_button = QToolButton()
-        self.fit_button.setText("fit")
-        self.fit_button.setToolTip("Fit the scale to what is shown; it stays until the next time")
-        for widget in (self.groups, self.fit_button):
-            widget.setFont(font(11))
-            widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            self.tool(widget)
+        self.groups.setFont(font(11))
+        self.groups.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.groups.setMinimumWidth(px(56))
-        self.fit_button.setStyleSheet(f"padding: {px(1)}px {px(5)}px")
         self.groups.textActivated.connect(self.choose)
-        self.fit_button.clicked.connect(self.fit)
+        self.tool(self.groups)
+        tip = "Fit the scale to what is shown; it stays until the next time"
+        self.fit_button = self.button("fit", tip, self.fit, tight=True)
         self.view = SpectrumView()
         self.hold(self.view)
         self._offer(())
@@ -119,8 +115,8 @@ class SpectrumPanel(Card):
 
     def refresh(self, board: Board) -> None:
         """Show the spectrum before ``board.shown``."""
-        store, end = board.view.eeg, board.shown
-        if store is None or store.rows.empty or not (math.isfinite(end) and math.isfinite(store.newest)):
+        store, end = board.eeg(), board.shown
+        if store is None:
             if self._drawn is not None:
                 self._drawn, self._of, self._spectra = None, None, None
                 self.view.show_scene(SpectrumScene(note="no EEG yet", low=self.range[0], high=self.range[1]))

@@ -10,9 +10,10 @@ from PySide6.QtGui import QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout
 
 from dashboard.board import Board
+from dashboard.drawing.card import put
 from dashboard.drawing.theme import LEVELS, font, look, px
+from dashboard.figures.blocks import setting
 from dashboard.link.played import PlayedFeed
-from dashboard.panels.settings import setting
 from dashboard.status import Level, Situation, StatusLine, status_line
 
 FLAGS_FROM_S = 2.0
@@ -57,7 +58,7 @@ def situation(board: Board, feed: Source, *, overloaded: bool = False) -> Situat
     status = peer.status if peer is not None else None
     health, quality = view.health.at(at), view.quality.at(at)
     prediction = view.prediction.at(at)
-    veto = setting(board, "decision", "veto")
+    veto = setting(board.settings, "decision", "veto")
     return Situation(
         connected=feed.connected,
         broker=feed.broker.text,
@@ -73,7 +74,7 @@ def situation(board: Board, feed: Source, *, overloaded: bool = False) -> Situat
         health_age=view.age("HealthMessage", board.at),
         followed=board.at - board.started if board.started is not None else 0.0,
         # without previews the EEG's silence is told by a flag alone
-        expects_eeg=setting(board, "mqtt", "preview") != "none"
+        expects_eeg=setting(board.settings, "mqtt", "preview") != "none"
         and (about is None or any(channel.kind == "eeg" for channel in about.channels)),
         eeg_age=view.age("EegPreview", board.at),
         expects_volumes=about is None or bool(about.regions),
@@ -192,20 +193,20 @@ class StatusPanel(QFrame):
             marks.append("◑ BLINDED")
         if observer:
             marks.append("◇ READ-ONLY")
-        _set(self._marks, "     ".join([*marks, *([note] if note else [])]))
+        put(self._marks, "     ".join([*marks, *([note] if note else [])]))
         self._marks.setVisible(bool(self._marks.text()))
-        _set(self._session, f"session {board.session}" if board.session is not None else "no session")
+        put(self._session, f"session {board.session}" if board.session is not None else "no session")
         model = f" · {about.model}" if about is not None and about.model else ""
-        _set(self._link, f"{'●' if self._feed.connected else '○'} {self._feed.broker.text}{model}")
+        put(self._link, f"{'●' if self._feed.connected else '○'} {self._feed.broker.text}{model}")
         followed = f"{_clock(board.at - board.started)} followed" if board.started is not None else ""
-        _set(self._time, "" if recorded else followed)
+        put(self._time, "" if recorded else followed)
 
     def _say(self, line: StatusLine) -> None:
         if line == self.line:
             return
         self.line = line
-        _set(self._word, f"{LEVELS[line.level][2]} {line.word}")
-        _set(self._advice, line.advice)
+        put(self._word, f"{LEVELS[line.level][2]} {line.word}")
+        put(self._advice, line.advice)
         self._advice.setToolTip(line.advice)
         self._fit()
 
@@ -248,11 +249,6 @@ class StatusPanel(QFrame):
 
 def _size(pixels: float) -> str:
     return f"font-size: {px(pixels)}px;"
-
-
-def _set(label: QLabel, text: str) -> None:
-    if label.text() != text:
-        label.setText(text)
 
 
 def _clock(seconds: float) -> str:

@@ -54,11 +54,6 @@ class Later:
         self._left, self._drawn = None, None
 
 
-def next_span(span_s: float, steps: int) -> float:
-    """Give the span that is so many steps longer, or shorter where negative, s."""
-    return SPANS_S[min(max(SPANS_S.index(span_s) + steps, 0), len(SPANS_S) - 1)]
-
-
 def moment(board: Board, span_s: float, width: int) -> int | None:
     """Number the time that is shown, in steps in which it moves on by about a pixel; None while there is none."""
     step = max(_REDRAW_S, span_s / max(1, width))

@@ -41,3 +41,14 @@ def scanned(template):
     rng = np.random.default_rng(3)
     to_mni = planted(rng)
     return single_target("sbref.nii.gz", *seen(template, to_mni, rng)), to_mni
+
+
+@pytest.fixture(params=["dark", "light"])
+def colours(request):
+    """Both themes of the window, one after the other; gives the look."""
+    # Qt is for the tests of windows alone
+    from dashboard.drawing import theme
+
+    theme.choose(request.param)
+    yield theme.look()
+    theme.choose("dark")

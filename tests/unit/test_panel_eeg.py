@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
@@ -19,13 +17,6 @@ from streamer.wire import BoldMessage, MarkerMessage, Status, TriggerMessage, Ve
 from tests.unit.planted_eeg import NAMES, START, send, session, sine, tell_time
 
 WAVE = sine([20.0] * len(NAMES))
-
-
-@pytest.fixture(params=["dark", "light"])
-def colours(request: pytest.FixtureRequest) -> Iterator[theme.Look]:
-    theme.choose(request.param)
-    yield theme.look()
-    theme.choose("dark")
 
 
 @pytest.fixture

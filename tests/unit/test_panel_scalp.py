@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from PySide6.QtGui import QColor
@@ -26,13 +24,6 @@ def rising_alpha(t: np.ndarray) -> np.ndarray:
     gain = np.where(t < 30, 5.0, 20.0)[:, None] * np.isin(np.arange(len(NAMES)), BEHIND) + 0.0
     gain[:, [i for i in range(len(NAMES)) if i not in BEHIND]] = 5.0
     return noise + gain * np.sin(2 * np.pi * 10 * t)[:, None]
-
-
-@pytest.fixture(params=["dark", "light"])
-def chosen(request: pytest.FixtureRequest) -> Iterator[None]:
-    theme.choose(request.param)
-    yield
-    theme.choose("dark")
 
 
 @pytest.fixture
@@ -230,7 +221,7 @@ def test_bands_follow_the_key(panel: ScalpPanel, board: Board) -> None:
     assert seen == [(band, band) for band in ("beta", "voltage", "delta", "theta", "alpha")]
 
 
-def test_it_is_drawn_in_any_size(chosen: None, qtbot: QtBot, board: Board) -> None:
+def test_it_is_drawn_in_any_size(colours: object, qtbot: QtBot, board: Board) -> None:
     panel = ScalpPanel()
     qtbot.addWidget(panel)
     panel.show()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -25,13 +25,6 @@ def alpha_behind(t: np.ndarray) -> np.ndarray:
     noise = np.random.default_rng(round(t[0] * 100)).normal(size=(len(t), len(NAMES))) * 3
     behind = np.array([name[0] in "OP" for name in NAMES])
     return noise + 15 * np.sin(2 * np.pi * 10 * t)[:, None] * behind
-
-
-@pytest.fixture(params=["dark", "light"])
-def chosen(request: pytest.FixtureRequest) -> Iterator[None]:
-    theme.choose(request.param)
-    yield
-    theme.choose("dark")
 
 
 @pytest.fixture
@@ -187,7 +180,7 @@ def test_the_scale_stays_until_it_is_fitted(panel: SpectrumPanel, board: Board) 
     assert panel.range == (low, high)
 
 
-def test_it_is_drawn(chosen: None, qtbot: QtBot, board: Board) -> None:
+def test_it_is_drawn(colours: object, qtbot: QtBot, board: Board) -> None:
     panel = SpectrumPanel()
     qtbot.addWidget(panel)
     panel.show()
